@@ -1,0 +1,75 @@
+"""simdl: simulate systems with neural networks in the loop.
+
+    block, port, diagram   the language: declare equations, wire them by assignment
+    clock, compile         exact time, flattening, ordering, every wiring fault in one error
+    engine/                runs all lanes at once: instants, solvers, crossings
+    result, requirements   traces and runs; temporal logic over them
+    campaign, falsify      thousands of lanes; the search for one that fails
+    data/, learn/          shards, windows and training
+    networks/              PyTorch modules as blocks, with their model cards
+    computer/              processors, buses and tasks
+    blocks/, scenarios/    the library of blocks and of ready-made studies
+    cli, report            the command line and the page a person reads
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0.dev0"
+
+# Public names by the module that defines them. Loaded at first use, so that `import simdl` costs nothing;
+# written once more below, for type checkers. tests/test_public_names.py keeps the two lists equal.
+_NAMES = {
+    "errors": "ClockError DataError LoopError ModelError NetworkError ProbeError RequirementError RunError "
+    "SimdlError UsageError",
+}
+_HOME = {name: f"simdl.{module}" for module, names in _NAMES.items() for name in names.split()}
+
+if TYPE_CHECKING:
+    from simdl.errors import (
+        ClockError as ClockError,
+        DataError as DataError,
+        LoopError as LoopError,
+        ModelError as ModelError,
+        NetworkError as NetworkError,
+        ProbeError as ProbeError,
+        RequirementError as RequirementError,
+        RunError as RunError,
+        SimdlError as SimdlError,
+        UsageError as UsageError,
+    )
+
+__all__ = ["__version__", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'simdl' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(_HOME))
+
+
+class _Package(ModuleType):
+    """Importing the module `simdl.scenario` must not hide the function of the same name."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, ModuleType) and _HOME.get(name) == value.__name__:
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+if not Path(__path__[0], "blocks").is_dir():
+    # A checkout without symbolic links (Windows): the libraries lie beside this package.
+    __path__.append(str(Path(__path__[0]).parent))
