@@ -1,0 +1,86 @@
+"""Every error simdl raises on purpose.
+
+SimdlError
+├── ModelError           a block or diagram that cannot be built
+│   ├── ClockError       a time, period or rate that is not representable
+│   ├── LoopError        outputs that depend on themselves at one instant
+│   └── ProbeError       a method that mixes lanes, mutates, or is impure
+├── RunError             a run that cannot start or go on
+├── RequirementError     a requirement that cannot be read or checked
+├── DataError            shards, manifests, windows
+├── NetworkError         modules, model cards, slots
+└── UsageError           the command line
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SimdlError(Exception):
+    """An error for people: where, what was found, what was expected, how to fix it, which names exist."""
+
+    def __init__(
+        self, where: str, found: str, expected: str = "", fix: str = "", names: Iterable[str] = (), wrong: str = ""
+    ) -> None:
+        self.where, self.found, self.expected, self.fix = where, found, expected, fix
+        self.names = tuple(names)
+        lines = [f"{where}: {found}"]
+        if expected:
+            lines.append(f"  expected: {expected}")
+        near = difflib.get_close_matches(wrong, self.names, n=1) if wrong else []
+        if near:
+            lines.append(f"  did you mean: {near[0]}")
+        if fix:
+            lines.append(f"  fix: {fix}")
+        if self.names:
+            lines.append(f"  names: {', '.join(self.names)}")
+        super().__init__("\n".join(lines))
+
+
+class ModelError(SimdlError):
+    """A block or diagram that cannot be built."""
+
+    @classmethod
+    def collect(cls, model: str, faults: list[SimdlError]) -> ModelError:
+        """One error for all faults found; a single fault is returned as it is."""
+        if len(faults) == 1 and isinstance(faults[0], ModelError):
+            return faults[0]
+        error = cls(model, f"{len(faults)} faults", fix="\n\n".join(["each of these:", *map(str, faults)]))
+        error.faults = tuple(faults)
+        return error
+
+    faults: tuple[SimdlError, ...] = ()
+
+
+class ClockError(ModelError):
+    """A time, period or rate that is not representable."""
+
+
+class LoopError(ModelError):
+    """Outputs that depend on themselves at one instant."""
+
+
+class ProbeError(ModelError):
+    """A method that mixes lanes, mutates its arguments, or is impure."""
+
+
+class RunError(SimdlError):
+    """A run that cannot start or go on."""
+
+
+class RequirementError(SimdlError):
+    """A requirement that cannot be read or checked."""
+
+
+class DataError(SimdlError):
+    """Shards, manifests and windows."""
+
+
+class NetworkError(SimdlError):
+    """Modules, model cards and slots."""
+
+
+class UsageError(SimdlError):
+    """The command line."""
