@@ -75,6 +75,45 @@ class Tableau:
         return tuple(Row.of(tuple(row[power] for row in self.dense)) for power in range(2, len(self.dense[0])))
 
 
+@dataclass(frozen=True)
+class RosenbrockTableau:
+    """A stiffly accurate Rosenbrock method with one stage as its error estimate.
+
+    With J = df/dy and f_t = df/dt at (t, y), the stages solve
+
+        (1 - h gamma J) u_i = gamma (h f(t + c_i h, y + sum_j a_ij u_j) + sum_j C_ij u_j + h**2 d_i f_t)
+
+    and y1 = y + sum_j a_sj u_j + u_s for the last stage s, whose u_s is the error estimate. `nodes` c_i,
+    `stages` a_ij and `couplings` C_ij from the second stage on, `slopes` d_i, `dense` the rows H_k of
+
+        y(theta) = y + theta (y1 - y + (1 - theta) (K_1 + theta (K_2 + theta K_3))),   K_k = sum_i H_ki u_i
+    """
+
+    name: str
+    order: int
+    gamma: float
+    nodes: tuple[float, ...]
+    stages: tuple[tuple[float, ...], ...]
+    couplings: tuple[tuple[float, ...], ...]
+    slopes: tuple[float, ...]
+    dense: tuple[tuple[float, ...], ...]
+
+    @cached_property
+    def stage_rows(self) -> tuple[Row, ...]:
+        """The stages after the first as rows."""
+        return tuple(Row.of(row) for row in self.stages)
+
+    @cached_property
+    def coupling_rows(self) -> tuple[Row, ...]:
+        """The couplings of the stages after the first as rows."""
+        return tuple(Row.of(row) for row in self.couplings)
+
+    @cached_property
+    def dense_rows(self) -> tuple[Row, ...]:
+        """The dense output's rows."""
+        return tuple(Row.of(row) for row in self.dense)
+
+
 EULER = Tableau("Euler", 1, (0.0,), (), (1.0,))
 
 HEUN = Tableau("Heun", 2, (0.0, 1.0), ((1.0,),), (1 / 2, 1 / 2))
@@ -144,5 +183,88 @@ DOPRI5 = Tableau(
         (0.0, 127303824393 / 49829197408, -318862633887 / 49829197408, 701980252875 / 199316789632),
         (0.0, -282668133 / 205662961, 2019193451 / 616988883, -1453857185 / 822651844),
         (0.0, 40617522 / 29380423, -110615467 / 29380423, 69997945 / 29380423),
+    ),
+)
+
+# G. Steinebach, Construction of Rosenbrock-Wanner method Rodas5P and numerical benchmarks within the Julia
+# Differential Equations package, BIT Numerical Mathematics 63 (2023) 27; in the transformed variables of
+# E. Hairer & G. Wanner, Solving Ordinary Differential Equations II, IV.7.
+_RODAS5P_LAST = (
+    -7.502846399306121,
+    2.561846144803919,
+    -11.627539656261098,
+    -0.18268767659942256,
+    0.030198172008377946,
+)
+RODAS5P = RosenbrockTableau(
+    "Rodas5P",
+    5,
+    0.21193756319429014,
+    (0.0, 0.6358126895828704, 0.4095798393397535, 0.9769306725060716, 0.4288403609558664, 1.0, 1.0, 1.0),
+    (
+        (3.0,),
+        (2.849394379747939, 0.45842242204463923),
+        (-6.954028509809101, 2.489845061869568, -10.358996098473584),
+        (2.8029986275628964, 0.5072464736228206, -0.3988312541770524, -0.04721187230404641),
+        _RODAS5P_LAST,
+        (*_RODAS5P_LAST, 1.0),
+        (*_RODAS5P_LAST, 1.0, 1.0),
+    ),
+    (
+        (-14.155112264123755,),
+        (-17.97296035885952, -2.859693295451294),
+        (147.12150275711716, -1.41221402718213, 71.68940251302358),
+        (165.43517024871676, -0.4592823456491126, 42.90938336958603, -5.961986721573306),
+        (24.854864614690072, -3.0009227002832186, 47.4931110020768, 5.5814197821558125, -0.6610691825249471),
+        (
+            30.91273214028599,
+            -3.1208243349937974,
+            77.79954646070892,
+            34.28646028294783,
+            -19.097331116725623,
+            -28.087943162872662,
+        ),
+        (
+            37.80277123390563,
+            -3.2571969029072276,
+            112.26918849496327,
+            66.9347231244047,
+            -40.06618937091002,
+            -54.66780262877968,
+            -9.48861652309627,
+        ),
+    ),
+    (0.21193756319429014, -0.42387512638858027, -0.3384627126235924, 1.8046452872882734, 2.325825639765069),
+    (
+        (
+            25.948786856663858,
+            -2.5579724845846235,
+            10.433815404888879,
+            -2.3679251022685204,
+            0.524948541321073,
+            1.1241088310450404,
+            0.4272876194431874,
+            -0.17202221070155493,
+        ),
+        (
+            -9.91568850695171,
+            -0.9689944594115154,
+            3.0438037242978453,
+            -24.495224566215796,
+            20.176138334709044,
+            15.98066361424651,
+            -6.789040303419874,
+            -6.710236069923372,
+        ),
+        (
+            11.419903575922262,
+            2.8879645146136994,
+            72.92137995996029,
+            80.12511834622643,
+            -52.072871366152654,
+            -59.78993625266729,
+            -0.15582684282751913,
+            4.883087185713722,
+        ),
     ),
 )
