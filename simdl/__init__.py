@@ -25,12 +25,44 @@ __version__ = "0.1.0.dev0"
 # Public names by the module that defines them. Loaded at first use, so that `import simdl` costs nothing;
 # written once more below, for type checkers. tests/test_public_names.py keeps the two lists equal.
 _NAMES = {
-    "errors": "ClockError DataError LoopError ModelError NetworkError ProbeError RequirementError RunError "
-    "SimdlError UsageError",
+    "errors": (
+        "ClockError DataError LoopError ModelError NetworkError ProbeError RequirementError RunError SimdlError "
+        "UsageError"
+    ),
+    "block": "Block",
+    "declarations": "Input Inputs Noise Output Param State",
+    "methods": "crossing derivative edges hit initial output tick",
+    "port": "stack",
+    "diagram": "Diagram connect enabled resettable triggered",
+    "engine.solver": "DormandPrince Euler Heun RK4 Rosenbrock Tsit5",
 }
 _HOME = {name: f"simdl.{module}" for module, names in _NAMES.items() for name in names.split()}
 
 if TYPE_CHECKING:
+    from simdl.block import Block as Block
+    from simdl.declarations import (
+        Input as Input,
+        Inputs as Inputs,
+        Noise as Noise,
+        Output as Output,
+        Param as Param,
+        State as State,
+    )
+    from simdl.diagram import (
+        Diagram as Diagram,
+        connect as connect,
+        enabled as enabled,
+        resettable as resettable,
+        triggered as triggered,
+    )
+    from simdl.engine.solver import (
+        RK4 as RK4,
+        DormandPrince as DormandPrince,
+        Euler as Euler,
+        Heun as Heun,
+        Rosenbrock as Rosenbrock,
+        Tsit5 as Tsit5,
+    )
     from simdl.errors import (
         ClockError as ClockError,
         DataError as DataError,
@@ -43,16 +75,28 @@ if TYPE_CHECKING:
         SimdlError as SimdlError,
         UsageError as UsageError,
     )
+    from simdl.methods import (
+        crossing as crossing,
+        derivative as derivative,
+        edges as edges,
+        hit as hit,
+        initial as initial,
+        output as output,
+        tick as tick,
+    )
+    from simdl.port import stack as stack
 
 __all__ = ["__version__", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'simdl' has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # type checkers would take any misspelt name as found here
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOME:
+            raise AttributeError(f"module 'simdl' has no attribute {name!r}")
+        value = getattr(import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -76,3 +76,13 @@ def test_function_survives_the_import_of_a_module_of_its_name() -> None:
     shared = [name for name, module in simdl._HOME.items() if module == f"simdl.{name}"]
     for name in shared:
         run(f"import simdl, simdl.{name}; assert callable(simdl.{name}), simdl.{name}")
+
+
+def test_misspelt_name_is_an_error_for_type_checkers(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("from simdl import SimdlError, SimdlEror\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "pyright", str(program)], cwd=SOURCE.parent.parent, capture_output=True, text=True
+    )
+    assert done.returncode == 1 and '"SimdlEror" is unknown import symbol' in done.stdout, done.stdout
+    assert "1 error" in done.stdout
