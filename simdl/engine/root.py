@@ -25,40 +25,40 @@ def first_root(
 
     Chandrupatla's method (Advances in Engineering Software 28 (1997) 145-149): inverse quadratic interpolation where
     it is safe, bisection elsewhere. A lane stops when |g| <= ftol, or its bracket is no wider than
-    `2 eps |theta| + xtol / 2`; the point with the smaller |g| is returned. Lanes that are not armed at `lo` or have not
-    fallen at `hi` get `hi` and are evaluated there only. A g that is not finite ends its lane's search.
+    `2 eps |theta| + xtol / 2`; the end of the bracket with the smaller |g| is returned. Lanes that are not armed at
+    `lo` or have not fallen at `hi` get `hi` and are evaluated there only. A g that is not a number ends its lane's
+    search, at the bracket reached.
     """
     with torch.no_grad():
         dtype = torch.promote_types(lo.dtype, torch.float32)
+        eps = torch.finfo(dtype).eps
         b, fb = lo.to(dtype).expand_as(g_lo), g_lo
         a, fa = hi.to(dtype).expand_as(g_hi), g_hi
-        active = (fb > 0) & (fa <= 0)
-        best, f_best = torch.where(active & (fb < fa.abs()), b, a), torch.minimum(fb.abs(), fa.abs())
-        active = active & (fa < -ftol)
-        c, fc = b, fb
-        t = torch.full_like(a, 0.5)
-        eps = torch.finfo(dtype).eps
+        c, fc, t = b, fb, torch.full_like(a, 0.5)
+        active = (fb > 0) & (fa < -ftol)
+        root = a
         for _ in range(limit):
             if not bool(active.any()):
                 break
-            x = torch.where(active, torch.addcmul(a, b - a, t), best)
+            x = torch.where(active, torch.addcmul(a, b - a, t), root)
             fx = g(x)
             same = (fx > 0) == (fa > 0)
             c, fc = torch.where(same, a, b), torch.where(same, fa, fb)
             b, fb = torch.where(same, b, a), torch.where(same, fb, fa)
             a, fa = x, fx
-            better = active & (fx.abs() <= f_best)
-            best, f_best = torch.where(better, x, best), torch.where(better, fx.abs(), f_best)
+            nearer = fa.abs() <= fb.abs()
+            root = torch.where(active, torch.where(nearer, a, b), root)
             width = (b - a).abs()
-            room = best.abs() * (2 * eps) + 0.5 * max(xtol, eps * 0.25)
-            active = active & (width > room) & (f_best > ftol) & torch.isfinite(fx)
-            # t = 0.5 unless the inverse parabola through the three points is monotone over the bracket.
+            room = root.abs() * (2 * eps) + 0.5 * max(xtol, eps)
+            least = torch.where(nearer, fa.abs(), fb.abs())
+            active = active & (width > room) & (least > ftol) & torch.isfinite(fx)
+            # Bisect unless the inverse parabola through the three points is monotone over the bracket.
             xi, phi = (a - b) / (c - b), (fa - fb) / (fc - fb)
             inside = (phi * phi < xi) & ((1 - phi) * (1 - phi) < 1 - xi)
             inverse = fa / (fb - fa) * fc / (fb - fc) + (c - a) / (b - a) * fa / (fc - fa) * fb / (fc - fb)
             near = (0.5 * room / width).clamp(max=0.5)
             t = torch.where(inside, torch.minimum(torch.maximum(inverse, near), 1 - near), 0.5)
-        return best
+        return root
 
 
 def rising_start(g: Guard, hi: Tensor, halvings: int = 48) -> tuple[Tensor, Tensor, Tensor]:
@@ -92,34 +92,31 @@ def two_stage(
     """
     with torch.no_grad():
         x: Tensor = first_root(dense, lo, hi, g_lo, g_hi, xtol)
-        a, b = lo.to(x.dtype).expand_as(x), hi.to(x.dtype).expand_as(x)
+        a, b, fa, fb = lo.to(x.dtype).expand_as(x), hi.to(x.dtype).expand_as(x), g_lo, g_hi
         active = (g_lo > 0) & (g_hi < 0)
         eps = torch.finfo(x.dtype).eps
-        # One sided difference of the dense guard, into the bracket's longer half; 1e-5 balances rounding and curvature.
+        # The dense guard's slope, one-sided into the longer half; 1e-5 balances rounding and curvature.
         ahead = torch.where(b - x > x - a, x + 1e-5 * (b - a), x - 1e-5 * (b - a))
         slope = (dense(ahead) - dense(x)) / (ahead - x)
         fx = true(x)
-        best, f_best = x, fx.abs()
-        active = active & (fx != 0)
         step = -fx / slope
+        settled = torch.zeros_like(active)
         for turn in range(limit):
+            low, high = active & (fx > 0), active & (fx <= 0)
+            a, fa = torch.where(low, x, a), torch.where(low, fx, fa)
+            b, fb = torch.where(high, x, b), torch.where(high, fx, fb)
+            resolution = 2 * eps * x.abs() + 0.5 * xtol
+            rough = (fx != 0) & (step.abs() > resolution) & (b - a > resolution) & torch.isfinite(fx)
+            active = active & rough & ~settled
             if not bool(active.any()):
                 break
-            a, b = torch.where(active & (fx > 0), x, a), torch.where(active & (fx <= 0), x, b)
+            best = torch.minimum(fa, fb.abs())
             ahead = x + step
             inside = (ahead > a) & (ahead < b) & (turn % 6 < 5)
-            ahead = torch.where(inside, ahead, 0.5 * (a + b))
-            ahead = torch.where(active, ahead, best)
+            ahead = torch.where(active, torch.where(inside, ahead, 0.5 * (a + b)), x)
             f_ahead = true(ahead)
-            moved = (ahead - x).abs()
             # A secant step this small that no longer halves |g| has met the rounding of the map.
-            settled = inside & (f_ahead.abs() > 0.5 * f_best) & (moved < 1e-7 * (hi - lo))
-            better = active & (f_ahead.abs() < f_best)
+            settled = inside & (f_ahead.abs() > 0.5 * best) & ((ahead - x).abs() < 1e-7 * (hi - lo))
             step = -f_ahead * (ahead - x) / (f_ahead - fx)
-            x, fx = torch.where(active, ahead, x), torch.where(active, f_ahead, fx)
-            best, f_best = torch.where(better, x, best), torch.where(better, fx.abs(), f_best)
-            # The next secant step, where it is a step worth an evaluation.
-            tiny = step.abs() <= 2 * eps * x.abs() + 0.5 * xtol
-            narrow = b - a <= 2 * eps * b.abs() + 0.5 * xtol
-            active = active & (fx != 0) & torch.isfinite(fx) & ~settled & ~tiny & ~narrow
-        return best
+            x, fx = ahead, f_ahead
+        return torch.where(fa < fb.abs(), a, b)

@@ -152,10 +152,12 @@ class ExplicitStep(Step):
 def add_compensated(y: Tensor, carry: Tensor, increment: Tensor) -> tuple[Tensor, Tensor]:
     """y + increment by compensated summation: the new state, and what rounding left out of it.
 
-    `carry` starts at zero and is fed back. The two-sum (Knuth) is exact whichever of the two is larger, so a
-    float32 state followed over millions of small steps is as good as one rounding.
+    `carry` starts at zero and is fed back; y + carry is the sum to about twice the precision of the dtype, and y its
+    rounded value. The two-sum (Knuth) is exact whichever operand is larger, so a float32 state followed over millions
+    of small steps is as good as one rounding.
     """
-    small = increment + carry
-    total = y + small
+    total = y + increment
     shifted = total - y
-    return total, (y - (total - shifted)) + (small - shifted)
+    lost = (y - (total - shifted)) + (increment - shifted) + carry
+    rounded = total + lost
+    return rounded, lost - (rounded - total)
