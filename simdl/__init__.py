@@ -34,12 +34,17 @@ _NAMES = {
     "methods": "crossing derivative edges hit initial output tick",
     "port": "stack",
     "diagram": "Diagram connect enabled resettable triggered",
+    "compile": "compile_model",
+    "engine.simulator": "Simulator",
+    "simulate": "rollout simulate",
+    "result": "Run Trace",
     "engine.solver": "DormandPrince Euler Heun RK4 Rosenbrock Tsit5",
 }
 _HOME = {name: f"simdl.{module}" for module, names in _NAMES.items() for name in names.split()}
 
 if TYPE_CHECKING:
     from simdl.block import Block as Block
+    from simdl.compile import compile_model as compile_model
     from simdl.declarations import (
         Input as Input,
         Inputs as Inputs,
@@ -55,6 +60,7 @@ if TYPE_CHECKING:
         resettable as resettable,
         triggered as triggered,
     )
+    from simdl.engine.simulator import Simulator as Simulator
     from simdl.engine.solver import (
         RK4 as RK4,
         DormandPrince as DormandPrince,
@@ -85,6 +91,8 @@ if TYPE_CHECKING:
         tick as tick,
     )
     from simdl.port import stack as stack
+    from simdl.result import Run as Run, Trace as Trace
+    from simdl.simulate import rollout as rollout, simulate as simulate
 
 __all__ = ["__version__", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
 

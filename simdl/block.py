@@ -67,6 +67,7 @@ class Declared(metaclass=_Meta):
 
     if TYPE_CHECKING:
         parent: ClassVar[Declared | None]
+        label: ClassVar[str]
         settings: ClassVar[dict[str, Any]]
         wires: ClassVar[dict[str, Any]]
         faults: ClassVar[list[SimdlError]]

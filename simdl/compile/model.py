@@ -1,0 +1,194 @@
+"""A compiled model: flat blocks, ordered nodes, layouts, and the programs an engine runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from simdl.block import Block, Declared
+from simdl.clock import Clock
+from simdl.compile.flatten import Flat, flatten
+from simdl.compile.graph import Graph
+from simdl.compile.node import CONDITIONS, ClockId, Node, Region, Value
+from simdl.errors import LoopError, ModelError, SimdlError
+from simdl.port import Formula, Port, Signal
+
+NONE: frozenset[ClockId] = frozenset()
+
+
+@dataclass(frozen=True)
+class Programs:
+    """What runs during a segment: once at its start, and at every stage."""
+
+    constant: tuple[Node, ...]
+    varying: tuple[Node, ...]
+
+
+class Model:
+    """A diagram ready to run. `compile_model` makes one; `simulate` makes one for itself."""
+
+    def __init__(self, root: Declared) -> None:
+        self.root = root
+        self.name = type(root).__name__
+        self.flat: Flat = flatten(root)
+        if self.flat.faults:
+            raise ModelError.collect(self.name, self.flat.faults)
+        self.graph = Graph(self.flat)
+        if self.flat.faults:
+            raise ModelError.collect(self.name, self.flat.faults)
+        self.graph.check_loops()
+        self.values: dict[str, Value] = self.flat.values
+        self.blocks: dict[str, Block] = self.flat.blocks
+        self.clocks: list[Clock] = self.graph.clocks
+        self.regions: list[Region] = self.flat.regions
+        kinds: dict[str, list[str]] = {}
+        for key, value in self.values.items():
+            kinds.setdefault(value.kind, []).append(key)
+        self.continuous = kinds.get("continuous", [])
+        self.discrete = kinds.get("discrete", [])
+        self.modes = kinds.get("mode", [])
+        self.held = kinds.get("held", [])
+        self.params = kinds.get("param", [])
+        self.noises = kinds.get("noise", [])
+        self.externals = kinds.get("external", [])
+        self.constants = kinds.get("constant", [])
+        self.frozen = [  # continuous-time outputs that an enabled region holds
+            key for r in self.regions if r.kind == "enabled" for key in kinds.get("free", ())
+            if self.values[key].block in r.blocks and self.values[key].owner is not None
+        ]  # fmt: skip
+        self.crossings = self.graph.crossings
+        self.hits = self.graph.hits
+        self._instants: dict[tuple[frozenset[ClockId], tuple[str, ...]], tuple[Node, ...]] = {}
+
+    def key(self, name: str | Signal) -> str:
+        """The key of a port, or of the path of one. Raises ModelError with the near names."""
+        if isinstance(name, Port):
+            base = self.flat.paths.get(id(name.owner))
+            if base is None:
+                raise ModelError(str(name), f"a port of another model than {self.name}", "a port of this model")
+            name = f"{base}.{name.name}" if base else name.name
+        if isinstance(name, Formula):
+            raise ModelError(str(name), "a formula", "a port or a path", "assign it to an output of the diagram")
+        if not isinstance(name, str):
+            raise ModelError(repr(name), "not a port", "a port such as model.plant.theta, or its path")
+        if name in self.values:
+            return name
+        if name in self.flat.aliases:
+            return self.flat.aliases[name]
+        raise ModelError(self.name, f"no port {name!r}", names=sorted(self.ports()), wrong=name)
+
+    def ports(self) -> list[str]:
+        """The paths that can be recorded: outputs, states, inputs and the ports of diagrams."""
+        named = [k for k, v in self.values.items() if v.kind in ("held", "free", "continuous", "discrete", "mode",
+                                                                 "external") and v.owner is not None]  # fmt: skip
+        return [*named, *self.flat.aliases]
+
+    def unit(self, path: str) -> str:
+        """The unit declared where the path is, else that of its source."""
+        declared = ""
+        owner, _, name = path.rpartition(".")
+        if owner in self.flat.owners:
+            declared = getattr(type(self.flat.owners[owner]).declared().get(name), "unit", "")
+        value = self.values.get(self.key(path))
+        return declared or (value.unit if value is not None else "")
+
+    def recorded(self, record: Iterable[str | Signal] | None) -> dict[str, str]:
+        """Path -> key of what to record; by default every output, and the outputs of the root under their own names."""
+        if record is None:
+            found = {k: k for k in [*self.held, *(k for k, v in self.values.items() if v.kind == "free")]
+                     if self.values[k].owner is not None and not self._image(k)}  # fmt: skip
+            found |= {p: k for p, k in self.flat.aliases.items() if "." not in p and not self._image(k)}
+            return found | {k: k for k in [*self.continuous, *self.modes] if not self._image(k)}
+        if isinstance(record, str | Signal):
+            record = [record]
+        result: dict[str, str] = {}
+        for name in record:
+            key = self.key(name)
+            if isinstance(name, Port):
+                base = self.flat.paths[id(name.owner)]
+                name = f"{base}.{name.name}" if base else name.name
+            result[str(name)] = key
+        return result
+
+    def _image(self, key: str) -> bool:
+        shape = self.values[key].shape
+        return shape is not None and len(shape) >= 2
+
+    def instant(self, ticking: frozenset[ClockId], record: tuple[str, ...]) -> tuple[Node, ...]:
+        """The nodes of an instant at which these clocks tick, in order."""
+        found = self._instants.get((ticking, record))
+        if found is None:
+            graph = self.graph
+            targets = [n for n in graph.nodes if n.kind in CONDITIONS or (n.clock is not None and graph.active(n, ticking))]
+            targets += [graph.producer[k] for k in self.frozen]
+            targets += [graph.producer[k] for k in record if k in graph.producer and graph.producer[k].clock is None]
+            found = self._instants[ticking, record] = tuple(graph.order(targets, ticking))
+        return found
+
+    def event(self, clock: ClockId) -> tuple[Node, ...]:
+        """The nodes of a hit or trigger of some lanes between instants: conditions are not read there."""
+        nodes = self.graph.order([n for n in self.graph.nodes if n.clock == clock], frozenset([clock]))
+        return tuple(n for n in nodes if n.kind not in CONDITIONS and n.clock in (None, clock))
+
+    def segment(self, targets: Iterable[Node | str]) -> Programs:
+        """The continuous-time nodes for derivatives, guards or recorded keys, and which of them move."""
+        nodes: list[Node] = []
+        for target in targets:
+            if isinstance(target, str):
+                producer = self.graph.producer.get(target)
+                if producer is not None and producer.clock is None:
+                    nodes.append(producer)
+            else:
+                nodes.append(target)
+        ordered = [n for n in self.graph.order(nodes, NONE) if n.clock is None and n.kind not in CONDITIONS]
+        moving = set(self.graph.smooth)
+        return Programs(
+            tuple(n for n in ordered if not n.smooth and n.kind not in ("derivative", "crossing")),
+            tuple(n for n in ordered if n.smooth or n.kind in ("derivative", "crossing")),
+        ) if moving else Programs(tuple(ordered), ())  # fmt: skip
+
+    def describe(self) -> str:
+        """The compiled schedule as text."""
+        from simdl.compile.describe import describe
+
+        return describe(self)
+
+
+def _fingerprint(owner: Declared) -> tuple[Any, ...]:
+    """Changes when something that compilation depends on does; parameters do not."""
+    own: list[Any] = [id(owner), len(owner.faults), len(owner.conditions)]
+    own += [(name, id(source)) for name, source in owner.wires.items()]
+    own += [str(getattr(owner, field, None)) for field in owner._fields()]
+    if hasattr(owner, "children"):
+        own += [(child.label, _fingerprint(child)) for child in owner.children()]
+    return tuple(own)
+
+
+def compile_model(root: Declared | Model) -> Model:
+    """Compile a diagram or a single block: flatten, check every wire, order, probe.
+
+    Raises ModelError with all wiring faults at once, LoopError for a cycle, ProbeError for impure methods.
+    The model is kept until the diagram changes; setting parameters does not change it.
+    """
+    if isinstance(root, Model):
+        return root
+    if not isinstance(root, Declared):
+        raise ModelError("model", f"{root!r}", "a Diagram, a Block or a compiled model")
+    fingerprint = _fingerprint(root)
+    kept = vars(root).get("_compiled")
+    if kept is not None and kept[0] == fingerprint:
+        model: Model = kept[1]
+        return model
+    from simdl.compile.probe import probe
+
+    try:
+        model = Model(root)
+    except RecursionError:
+        raise ModelError(type(root).__name__, "nested too deeply", "at most a few hundred levels") from None
+    probe(model)
+    vars(root)["_compiled"] = (fingerprint, model)
+    return model
+
+
+__all__ = ["LoopError", "Model", "Programs", "SimdlError", "compile_model"]

@@ -1,0 +1,473 @@
+"""The engine's loop: instants and the segments between them, stepwise, rewindable."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint as recompute
+
+from simdl.block import Declared
+from simdl.clock import FOREVER, LONGEST, SECOND, Duration, nanoseconds, seconds
+from simdl.compile import Model, compile_model
+from simdl.compile.node import ClockId
+from simdl.engine import setup as setups
+from simdl.engine.evaluate import Env
+from simdl.engine.instant import Instants, _like
+from simdl.engine.record import Recorder
+from simdl.engine.segment import Segments
+from simdl.engine.solver import RK4, Solver, advance
+from simdl.engine.span import Span
+from simdl.engine.state import State
+from simdl.errors import RunError
+from simdl.port import Formula, Signal
+
+CHECKED = 64  # segments of lane 0 that the accuracy probe repeats with half the step
+
+
+class Simulator:
+    """A model with lanes, at an instant of time, that can be stepped, rewound and forked.
+
+    >>> from simdl import Simulator
+    >>> from simdl.blocks import Gain, Integrator
+    >>> from simdl import Diagram, Output
+    >>> class Ramp(Diagram):
+    ...     y = Output()
+    ...     def __init__(self):
+    ...         self.i = Integrator()
+    ...         self.i.u = 2.0
+    ...         self.y = self.i.y
+    >>> ramp = Ramp()
+    >>> sim = Simulator(ramp, solver=RK4(max_step=0.1))
+    >>> sim.run_until(1.5)
+    >>> round(float(sim[ramp.y]), 12)
+    3.0
+    """
+
+    def __init__(
+        self, model: Declared | Model, *, lanes: int | None = None, inputs: Mapping[Any, Any] | None = None,
+        set: Mapping[Any, Any] | None = None, record: Iterable[str | Signal] | None = None,
+        every: Duration | None = None, grad: bool = False, dtype: torch.dtype = torch.float64,
+        device: str | torch.device = "cpu", seed: int = 0, solver: Solver | None = None, strict: bool = False,
+        ids: Tensor | None = None, checkpoint: int = 0,
+    ) -> None:  # fmt: skip
+        self._arguments: dict[str, Any] = dict(
+            record=record, every=every, grad=grad, dtype=dtype, device=device, seed=seed, solver=solver, strict=strict,
+        )  # fmt: skip
+        self.model = _with_sources(model, inputs or {})
+        self.grad, self.strict, self.checkpoint = grad, strict, checkpoint
+        self.given: tuple[dict[Any, Any], dict[Any, Any]] = (dict(set or {}), dict(inputs or {}))
+        plain = {k: v for k, v in (inputs or {}).items() if not isinstance(v, Declared)}
+        with torch.set_grad_enabled(grad):
+            self.setup = setups.prepare(
+                self.model, lanes=lanes, settings=set or {}, inputs=plain, dtype=dtype, device=torch.device(device),
+                seed=seed, ids=ids,
+            )  # fmt: skip
+            self.solver: Solver = solver if solver is not None else RK4()
+            self.recorder = Recorder(self.setup, self.model.recorded(record), every)
+            self.instants = Instants(self.setup, self.recorder)
+        self.segments = Segments(self.instants, self.solver, self._max_step())
+        self.state = self.instants.initial.copy()
+        for i in self.segments.lane_edges:
+            self.state.next_edge[i] = self.segments.edge_after(self.state, i, -1)
+        self.uniform_edges = [i for i in range(len(self.model.graph.edges)) if i not in self.segments.lane_edges]
+        self.seen: Env = {}
+        self.inputs = _Inputs(self)
+        self.accuracy = 0.0
+        self._checked = 0
+
+    def _max_step(self) -> float | None:
+        given = self.solver.max_step
+        if given is not None:
+            return nanoseconds(given, "max_step") / SECOND if isinstance(given, str) else float(given)
+        if self.solver.adaptive:
+            return None
+        if self.model.clocks:
+            return min(clock.period for clock in self.model.clocks) / 4
+        if self.model.continuous:
+            raise RunError(
+                self.model.name, "a continuous model without a clock, and a fixed-step solver without a step",
+                "a step size, or an adaptive solver", "solver=RK4(max_step=0.01), or solver=Tsit5(rtol=1e-6)",
+            )  # fmt: skip
+        return None
+
+    # -- time -----------------------------------------------------------------------------------------------------
+
+    @property
+    def t(self) -> float:
+        """The time of the last instant done, in seconds; 0 before the first."""
+        return seconds(max(0, self.state.ns))
+
+    @property
+    def lanes(self) -> int:
+        return self.setup.lanes
+
+    def next_instant(self) -> int:
+        """The time in ns of the next instant that is known."""
+        now = self.state.ns
+        if now < 0:
+            return 0
+        times = [clock.after(now) for clock in self.model.clocks]
+        times += [queue[0][0] for queue in self.state.queues.values() if queue]
+        times += [source.edge_after(now) for source in self.setup.inputs.values()]
+        for i in self.uniform_edges:
+            times.append(int(self.segments.edge_after(self.state, i, now)[0]))
+        if not (self.model.continuous or self.model.crossings) and self.model.hits:
+            pass
+        return min(times, default=FOREVER)
+
+    def step(self) -> float:
+        """Go to the next instant and do it; returns its time in seconds."""
+        self._advance(self.next_instant())
+        return self.t
+
+    def run_until(
+        self, until: Duration, *, when: Signal | None = None, progress: Callable[[float], None] | None = None
+    ) -> bool:
+        """Go on to `until`, which becomes an instant. With `when`, a condition, stop at the first instant at which it
+        holds in some lane: True if it did."""
+        end = horizon(until)
+        with torch.set_grad_enabled(self.grad):
+            while self.state.ns < end:
+                if self.grad and self.checkpoint > 1 and when is None and self.state.ns >= 0:
+                    self._checkpointed(end)
+                else:
+                    self._advance(min(self.next_instant(), end))
+                if self.state.frozen is not None and bool(self.state.frozen.all()):
+                    self._finish(end)
+                    break
+                if progress is not None:
+                    progress(self.t)
+                if when is not None and bool(self[when].any()):
+                    return True
+        return False
+
+    def _advance(self, ns: int) -> None:
+        with torch.set_grad_enabled(self.grad):
+            saved, mark = self.state.copy(), self.recorder.mark()
+            while True:
+                healthy = self._substitute()
+                reasons = self._cycle(ns)
+                bad = self._failed(reasons)
+                if healthy is not None:
+                    self._keep_frozen(saved)
+                if bad is None:
+                    return
+                self._freeze(bad, reasons, saved, mark, ns)
+                if not self.grad or bool(self.state.frozen.all()):  # type: ignore[union-attr]
+                    return
+
+    def _cycle(self, ns: int) -> list[tuple[Tensor, str]]:
+        state = self.state
+        reasons: list[tuple[Tensor, str]] = []
+        if state.ns >= 0 and ns > state.ns:
+            start = state.y
+            failures = self.segments.run(state, state.ns, ns)
+            reasons = failures.reasons
+            if self._checked < CHECKED and not self.solver.adaptive and not self.grad and self.model.continuous:
+                self._check_accuracy(start, ns)
+        ticking: dict[ClockId, int] = {}
+        for i, clock in enumerate(self.model.clocks):
+            k = clock.index(ns)
+            if k is not None:
+                ticking[i] = k
+        self.seen = self.instants.run(state, ns, ticking)
+        return reasons
+
+    def _check_accuracy(self, start: Tensor, ns: int) -> None:
+        """Repeat a segment of lane 0 with half the step, as long as no crossing or hit falls into it."""
+        self._checked += 1
+        if self.segments.guard_programs.varying or self.segments.events or self.setup.lanes > 4096:
+            return
+        span = Span(self.segments, self.state, self.state.ns, ns)
+        count = min(2 * self.segments.steps(span.length), 512)
+        if count < 2 * self.segments.steps(span.length):
+            return
+        y = start
+        h = span.length / count
+        for j in range(count):
+            y = advance(self.solver, span.slope, span.length * j / count, y, h).y1
+        error = (y[:, 0] - self.state.y[:, 0]).abs() / y[:, 0].abs().clamp(min=1e-6)
+        worst = float(error.max())
+        if worst > self.accuracy:
+            self.accuracy = worst
+            if worst > 1e-3:
+                key = self.model.continuous[0]
+                for key, rows in self.instants.rows.items():
+                    if rows.start <= int(error.argmax()) < rows.stop:
+                        break
+                self._checked = CHECKED
+                warnings.warn(
+                    f"{key}: half the step changes it by {worst:.2g} relative at t = {self.t:g} s. "
+                    f"Give a smaller step, solver=RK4(max_step=...), or solver=Tsit5(rtol=1e-6).", stacklevel=2,
+                )  # fmt: skip
+
+    # -- failed lanes ---------------------------------------------------------------------------------------------
+
+    def _failed(self, reasons: list[tuple[Tensor, str]]) -> Tensor | None:
+        """The lanes that failed in this cycle and were not frozen before."""
+        state = self.state
+        floats = [v for v in state.raw.values() if v.is_floating_point()]
+        with torch.no_grad():
+            parts = [state.y] if state.y.shape[0] else []
+            scalars = [v for v in floats if v.ndim == 1]
+            if scalars:
+                parts.append(torch.stack(scalars))
+            parts += [v.reshape(v.shape[0], -1).T for v in floats if v.ndim > 1]
+            bad: Tensor | None = None
+            if parts:
+                total = torch.cat(parts).sum(dim=0) if len(parts) > 1 else parts[0].sum(dim=0)
+                bad = ~torch.isfinite(total)
+            for lanes, _ in reasons:
+                bad = lanes if bad is None else bad | lanes
+            if bad is None:
+                return None
+            if state.frozen is not None:
+                bad = bad & ~state.frozen
+            return bad if bool(bad.any()) else None
+
+    def _freeze(
+        self, bad: Tensor, reasons: list[tuple[Tensor, str]], saved: State, mark: Any, ns: int
+    ) -> None:
+        """Put failed lanes back to their last good state, for good."""
+        text = {int(lane): why for lanes, why in reasons for lane in lanes.nonzero()[:, 0]}
+        for lane in bad.nonzero()[:, 0].tolist():
+            why = text.get(lane) or self._not_finite(lane)
+            saved.status[lane] = (seconds(max(0, saved.ns)), why)
+            if self.strict:
+                number = int(self.setup.ids[lane])
+                raise RunError(f"{self.model.name}: lane {number}, seed {self.setup.seed}",
+                               f"{why}, after t = {seconds(max(0, saved.ns)):g} s", "a lane that stays finite",
+                               f"replay it alone: simulate(..., seed={self.setup.seed}, ids=[{number}])")  # fmt: skip
+        frozen = bad if saved.frozen is None else saved.frozen | bad
+        if self.grad:
+            self.recorder.rollback(mark)
+            saved.frozen = frozen
+            self.state = saved.copy()
+            return
+        new = self.state.map(lambda now, good: now if good is None else torch.where(_like(bad, now), good, now), saved)
+        new.frozen, new.status = frozen, saved.status
+        self.state = new
+        self._mend(bad, mark)
+
+    def _mend(self, bad: Tensor, mark: tuple[dict[str, int], int]) -> None:
+        """Recorded values of the cycle in which a lane failed are its last good ones."""
+        for key, length in mark[0].items():
+            columns = self.recorder.columns[key]
+            for i in range(length, len(columns)):
+                last = columns[length - 1] if length else torch.zeros_like(columns[i])
+                columns[i] = torch.where(_like(bad, columns[i]), last, columns[i])
+
+    def _not_finite(self, lane: int) -> str:
+        for key, rows in self.instants.rows.items():
+            if not bool(torch.isfinite(self.state.y[rows, lane]).all()):
+                return f"{key} is not finite"
+        for key, value in self.state.raw.items():
+            if value.is_floating_point() and not bool(torch.isfinite(value[lane]).all()):
+                return f"{key.removesuffix('!')} is not finite"
+        return "not finite"
+
+    def _substitute(self) -> int | None:
+        """With gradients, let frozen lanes compute on a healthy lane's values, whose results are then dropped: so their
+        gradient is exactly zero and never NaN."""
+        state = self.state
+        if state.frozen is None or not self.grad:
+            return None
+        healthy = int((~state.frozen).nonzero()[0, 0])
+        index = torch.where(state.frozen, healthy, torch.arange(self.setup.lanes))
+        self.state = state.map(lambda now, _: now[index])
+        self.state.queues = {p: tuple((at, {k: v[index] for k, v in values.items()}, m) for at, values, m in q)
+                             for p, q in state.queues.items()}  # fmt: skip
+        self._base = self.instants.base
+        self.instants.base = {k: v[index] for k, v in self._base.items()}
+        return healthy
+
+    def _keep_frozen(self, saved: State) -> None:
+        frozen = saved.frozen
+        assert frozen is not None
+        self.instants.base = self._base
+        kept = self.state.map(
+            lambda now, good: now if good is None else torch.where(_like(frozen, now), good.detach(), now), saved
+        )
+        kept.frozen = frozen
+        self.state = kept
+
+    def _finish(self, end: int) -> None:
+        """All lanes have failed: fill the record up to the end with their last values."""
+        for ns in self.recorder.grid(self.state.ns, end + 1):
+            for key in self.recorder.keys:
+                columns = self.recorder.columns[key]
+                if columns:
+                    self.recorder.take(ns, key, columns[-1], None)
+        self.state.ns = end
+
+    # -- checkpointed gradients -----------------------------------------------------------------------------------
+
+    def _checkpointed(self, end: int) -> None:
+        """A block of instants whose intermediate values are computed again in the backward pass."""
+        before, mark = self.state, self.recorder.mark()
+        tensors, build = _flatten(before)
+        frozen_before = before.frozen
+
+        def block(*given: Tensor) -> tuple[Tensor, ...]:
+            self.state = build(given)
+            self.recorder.rollback(mark)
+            for _ in range(self.checkpoint):
+                if self.state.ns >= end or (self.state.frozen is not None and bool(self.state.frozen.all())):
+                    break
+                self._advance(min(self.next_instant(), end))
+            after, rebuild = _flatten(self.state)
+            self._rebuild = rebuild
+            columns = [c for key, n in mark[0].items() for c in self.recorder.columns[key][n:]]
+            self._sizes = (len(after), [(k, len(self.recorder.columns[k]) - n) for k, n in mark[0].items()])
+            return (*after, *columns)
+
+        out = recompute(block, *tensors, use_reentrant=False)
+        state, (count, sizes), rebuild = self.state, self._sizes, self._rebuild
+        self.state = rebuild(out[:count])
+        self.state.frozen = state.frozen if state.frozen is not None else frozen_before
+        rest = list(out[count:])
+        for key, n in sizes:
+            if n:
+                self.recorder.columns[key][-n:] = rest[:n]
+                rest = rest[n:]
+
+    # -- reading, changing, rewinding -------------------------------------------------------------------------------
+
+    def __getitem__(self, port: str | Signal) -> Tensor:
+        """The value (lanes, *shape) of a port or formula that readers saw at the last instant."""
+        if isinstance(port, Formula):
+            return port.evaluate(self.__getitem__)
+        key = self.model.key(port)
+        if key not in self.seen:
+            nodes = self.model.segment([key])
+            span = Span(self.segments, self.state, max(0, self.state.ns), max(0, self.state.ns) + 1)
+            env = {**span.env, **self.seen}
+            span.evaluate((*nodes.constant, *nodes.varying), env)
+            return env[key]
+        return self.seen[key]
+
+    def reset(self, lanes: Tensor | Iterable[int]) -> None:
+        """Put whole lanes back to their initial state at the next instant; t goes on."""
+        given = torch.as_tensor(lanes if isinstance(lanes, Tensor) else list(lanes))
+        mask = torch.zeros(self.setup.lanes, dtype=torch.bool)
+        mask[given] = True
+        self.state.resets = mask if self.state.resets is None else self.state.resets | mask
+
+    def snapshot(self) -> Snapshot:
+        """The whole state: continuous and discrete states, hidden states, queues, counters, and the record so far."""
+        return Snapshot(self.state.copy(), self.recorder.mark(), dict(self.seen), dict(self.setup.inputs))
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to a snapshot of this simulator; what was recorded after it is dropped."""
+        if any(len(self.recorder.times[k]) < n for k, n in snapshot.mark[0].items()):
+            raise RunError(self.model.name, "a snapshot of another record", "a snapshot of this simulator")
+        self.state = snapshot.state.copy()
+        self.recorder.rollback(snapshot.mark)
+        self.seen = dict(snapshot.seen)
+        self.setup.inputs.update(snapshot.inputs)
+
+    def fork(self, *, set: Mapping[Any, Any]) -> Simulator:
+        """A second simulator that goes on from here with something changed, on the same noise."""
+        settings = {**self.given[0], **set}
+        other = Simulator(self.model, lanes=self.setup.lanes, inputs=self.given[1], set=settings, ids=self.setup.ids,
+                          **self._arguments)  # fmt: skip
+        other.state, other.seen = self.state.copy(), dict(self.seen)
+        states = {other.model.key(k): v for k, v in set.items()}
+        for key in states:
+            if key in other.setup.initial:
+                other._put(key, other.setup.initial[key])
+        return other
+
+    def _put(self, key: str, value: Tensor) -> None:
+        rows = self.instants.rows.get(key)
+        if rows is not None:
+            y = self.state.y
+            new = value.reshape(value.shape[0], -1).T
+            self.state.y = torch.cat([y[: rows.start], new, y[rows.stop :]])
+        else:
+            name = key + "!" if key in self.model.discrete else key
+            self.state.raw[name] = value
+
+
+class Snapshot:
+    """A state to come back to."""
+
+    def __init__(self, state: State, mark: tuple[dict[str, int], int], seen: Env, inputs: dict[str, Any]) -> None:
+        self.state, self.mark, self.seen, self.inputs = state, mark, seen, inputs
+
+    @property
+    def t(self) -> float:
+        return seconds(max(0, self.state.ns))
+
+
+class _Inputs:
+    """`sim.inputs["r"] = …`: the external inputs, replaced from the next instant on."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        self._simulator = simulator
+
+    def __setitem__(self, port: str | Signal, value: Any) -> None:
+        setups.set_input(self._simulator.setup, port, value)
+        self._simulator.segments.smooth_inputs = [k for k, s in self._simulator.setup.inputs.items() if s.smooth]
+
+    def __getitem__(self, port: str | Signal) -> Tensor:
+        simulator = self._simulator
+        return simulator.setup.inputs[simulator.model.key(port)].at(max(0, simulator.state.ns))
+
+
+def horizon(until: Duration) -> int:
+    """The end of a run in ns. Raises RunError when it is negative or beyond 9.2e9 s."""
+    end = nanoseconds(until, "until")
+    if not 0 <= end <= LONGEST:
+        raise RunError("until", f"{until!r}", "between 0 and 9.2e9 s")
+    return end
+
+
+def _with_sources(model: Declared | Model, inputs: Mapping[Any, Any]) -> Model:
+    """The model, with blocks given as inputs wired to them."""
+    blocks = {k: v for k, v in inputs.items() if isinstance(v, Declared)}
+    if not blocks:
+        return compile_model(model)
+    from simdl.compile.sources import with_sources
+
+    return with_sources(model, blocks)
+
+
+def _flatten(state: State) -> tuple[list[Tensor], Callable[[Any], State]]:
+    """The tensors of a state in a row, and how to build it again from as many."""
+    names: list[tuple[str, Any]] = []
+    tensors: list[Tensor] = []
+    for name in ("y", "carry"):
+        value = getattr(state, name)
+        if value is not None:
+            names.append((name, None))
+            tensors.append(value)
+    for name in ("raw", "held", "next_hit", "last", "count", "before", "next_edge"):
+        for key, value in getattr(state, name).items():
+            names.append((name, key))
+            tensors.append(value)
+    for path, queue in state.queues.items():
+        for i, (_, values, _) in enumerate(queue):
+            for key, value in values.items():
+                names.append(("queues", (path, i, key)))
+                tensors.append(value)
+    shell = state.copy()
+
+    def build(given: Any) -> State:
+        new = shell.copy()
+        queues = {p: [(at, dict(values), m) for at, values, m in q] for p, q in shell.queues.items()}
+        for (name, key), value in zip(names, given, strict=True):
+            if key is None:
+                setattr(new, name, value)
+            elif name == "queues":
+                queues[key[0]][key[1]][1][key[2]] = value
+            else:
+                getattr(new, name)[key] = value
+        new.queues = {p: tuple(q) for p, q in queues.items()}
+        return new
+
+    return tensors, build
