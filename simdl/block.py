@@ -113,8 +113,14 @@ class Declared(metaclass=_Meta):
 
     def _prepare(self) -> None:
         vars(self).update(
-            built=False, parent=None, label="", wires={}, faults=[], conditions=[], settings={},
-        )  # fmt: skip
+            built=False,
+            parent=None,
+            label="",
+            wires={},
+            faults=[],
+            conditions=[],
+            settings={},
+        )
 
     def _finish(self) -> None:
         """Called once the constructor is done."""
@@ -155,8 +161,12 @@ class Declared(metaclass=_Meta):
                 return
         if name in self.wires:
             self.faults.append(
-                ModelError(where, f"driven twice, by {self.wires[name]} and by {source}", "one source",
-                           "add the signals, or switch between them with torch.where")  # fmt: skip
+                ModelError(
+                    where,
+                    f"driven twice, by {self.wires[name]} and by {source}",
+                    "one source",
+                    "add the signals, or switch between them with torch.where",
+                )
             )
             return
         self.wires[name] = source
@@ -256,14 +266,19 @@ class Block(Declared):
                     found = f"reads {name!r}"
                     if isinstance(names.get(name), Noise):
                         found += ", noise, which only a tick may read"
-                    faults.append(ModelError(f"{cls.__name__}.{method.name}", found, f"what a {kind} may read",
-                                             names=allowed, wrong=name))  # fmt: skip
+                    faults.append(
+                        ModelError(
+                            f"{cls.__name__}.{method.name}", found, f"what a {kind} may read", names=allowed, wrong=name
+                        )
+                    )
         for kind in ("initial", "tick", "hit", "edges"):
             if len(cls.methods(kind)) > 1:
                 both = " and ".join(m.name for m in cls.methods(kind))
                 faults.append(ModelError(cls.__name__, f"{both} are both @{kind}", f"one @{kind} method"))
         if cls.methods("tick") and cls.methods("hit"):
-            faults.append(ModelError(cls.__name__, "both @tick and @hit", "one of them: its own clock, or its own times"))
+            faults.append(
+                ModelError(cls.__name__, "both @tick and @hit", "one of them: its own clock, or its own times")
+            )
         computed = [name for m in cls.methods("derivative") for name in m.returns]
         for name in {n for n in computed if computed.count(n) > 1}:
             faults.append(ModelError(f"{cls.__name__}.{name}", "two derivatives", "one derivative for a state"))
@@ -287,8 +302,9 @@ class Block(Declared):
 
 
 def _both(name: str) -> ModelError:
-    return ModelError(name, "both a period and a @derivative", "one of them",
-                      "split it into a continuous block and a sampled one")  # fmt: skip
+    return ModelError(
+        name, "both a period and a @derivative", "one of them", "split it into a continuous block and a sampled one"
+    )
 
 
 def subports(value: Any) -> Iterator[Port]:

@@ -36,7 +36,9 @@ def nanoseconds(time: Duration, where: str = "time") -> int:
     if isinstance(time, str):
         match = _TEXT.fullmatch(time)
         if not match:
-            raise ClockError(where, f"{time!r} is not a time", 'a decimal number and a unit, such as "20 ms"', names=_UNITS)
+            raise ClockError(
+                where, f"{time!r} is not a time", 'a decimal number and a unit, such as "20 ms"', names=_UNITS
+            )
         exact = Fraction(Decimal(match[1])) * _UNITS[match[2]]
     elif isinstance(time, float):
         if not math.isfinite(time):
@@ -47,7 +49,9 @@ def nanoseconds(time: Duration, where: str = "time") -> int:
     else:
         exact = Fraction(time) * SECOND
     if exact.denominator != 1:
-        raise ClockError(where, f"{time!r} is {float(exact):.6g} ns", whole, "for a frequency such as 30 Hz give rate=30")
+        raise ClockError(
+            where, f"{time!r} is {float(exact):.6g} ns", whole, "for a frequency such as 30 Hz give rate=30"
+        )
     if abs(exact) > LONGEST:
         raise ClockError(where, f"{time!r} is too long", "at most 9.2e9 s")
     return int(exact)

@@ -20,9 +20,16 @@ if TYPE_CHECKING:
 Shape = tuple[int, ...]
 Value = Number | Tensor | Sequence[Any] | Signal
 DTYPES: dict[str, torch.dtype] = {
-    "bool": torch.bool, "uint8": torch.uint8, "int8": torch.int8, "int16": torch.int16, "int32": torch.int32,
-    "int64": torch.int64, "int": torch.int64, "float32": torch.float32, "float64": torch.float64,
-}  # fmt: skip
+    "bool": torch.bool,
+    "uint8": torch.uint8,
+    "int8": torch.int8,
+    "int16": torch.int16,
+    "int32": torch.int32,
+    "int64": torch.int64,
+    "int": torch.int64,
+    "float32": torch.float32,
+    "float64": torch.float64,
+}
 RESERVED = frozenset(
     "self t dt next path period rate offset latency stream name declared lanes methods settings".split()
 )
@@ -73,9 +80,14 @@ class Input(_Readable):
     kind: Kind = "input"
 
     def __init__(
-        self, shape: Shape | None = None, *, unit: str = "", dtype: str | None = None,
-        default: Number | None = None, doc: str = "",
-    ) -> None:  # fmt: skip
+        self,
+        shape: Shape | None = None,
+        *,
+        unit: str = "",
+        dtype: str | None = None,
+        default: Number | None = None,
+        doc: str = "",
+    ) -> None:
         self.shape, self.unit, self.dtype, self.default, self.doc = shape, unit, _dtype(dtype), default, doc
 
     def __set__(self, block: Declared, source: Signal | Number | Tensor) -> None:
@@ -103,9 +115,14 @@ class Output(_Readable):
     kind: Kind = "output"
 
     def __init__(
-        self, shape: Shape | None = None, *, unit: str = "", dtype: str | None = None,
-        initial: Number | Tensor | Sequence[Any] = 0.0, doc: str = "",
-    ) -> None:  # fmt: skip
+        self,
+        shape: Shape | None = None,
+        *,
+        unit: str = "",
+        dtype: str | None = None,
+        initial: Number | Tensor | Sequence[Any] = 0.0,
+        doc: str = "",
+    ) -> None:
         self.shape, self.unit, self.dtype, self.initial, self.doc = shape, unit, _dtype(dtype), initial, doc
 
     def __set__(self, diagram: Declared, source: Signal | Number | Tensor) -> None:
@@ -122,9 +139,14 @@ class State(_Readable):
     kind: Kind = "state"
 
     def __init__(
-        self, initial: Number | Tensor | Sequence[Any] = 0.0, *, shape: Shape | None = None, unit: str = "",
-        dtype: str | None = None, doc: str = "",
-    ) -> None:  # fmt: skip
+        self,
+        initial: Number | Tensor | Sequence[Any] = 0.0,
+        *,
+        shape: Shape | None = None,
+        unit: str = "",
+        dtype: str | None = None,
+        doc: str = "",
+    ) -> None:
         self.initial, self.shape, self.unit, self.dtype, self.doc = initial, shape, unit, _dtype(dtype), doc
 
 
@@ -148,9 +170,16 @@ class Param(Declaration):
     kind: Kind = "param"
 
     def __init__(
-        self, value: Value | None = None, *, unit: str = "", low: float | None = None, high: float | None = None,
-        shape: Shape | None = None, dtype: str | None = None, doc: str = "",
-    ) -> None:  # fmt: skip
+        self,
+        value: Value | None = None,
+        *,
+        unit: str = "",
+        low: float | None = None,
+        high: float | None = None,
+        shape: Shape | None = None,
+        dtype: str | None = None,
+        doc: str = "",
+    ) -> None:
         self.value, self.unit, self.low, self.high, self.doc = value, unit, low, high, doc
         self.shape, self.dtype = shape, _dtype(dtype)
 
@@ -170,8 +199,12 @@ class Param(Declaration):
         if isinstance(value, Signal):
             ports = (value,) if isinstance(value, Port) else value.ports() if isinstance(value, Formula) else ()
             if any(port.kind != "param" for port in ports):
-                raise ModelError(where, f"{value} is a signal", "a number, or a parameter of a diagram",
-                                 "a signal is wired to an input, not to a parameter")  # fmt: skip
+                raise ModelError(
+                    where,
+                    f"{value} is a signal",
+                    "a number, or a parameter of a diagram",
+                    "a signal is wired to an input, not to a parameter",
+                )
             return
         try:
             tensor = torch.as_tensor(value)

@@ -54,8 +54,14 @@ class Diagram(Declared):
     def _adopt(self, label: str, child: Declared) -> None:
         where = f"{self}.{label}"
         if child.parent is not None:
-            self.faults.append(ModelError(where, f"the block {child.path} of {child.parent}", "a block of its own",
-                                          "make a second block; a block is in one place"))  # fmt: skip
+            self.faults.append(
+                ModelError(
+                    where,
+                    f"the block {child.path} of {child.parent}",
+                    "a block of its own",
+                    "make a second block; a block is in one place",
+                )
+            )
         elif child is self:
             self.faults.append(ModelError(where, "the diagram itself", "another block"))
         else:
@@ -102,9 +108,14 @@ class Condition:
     """What a subsystem's execution depends on: its signal is an input of every node inside."""
 
     def __init__(
-        self, kind: Literal["enabled", "triggered", "resettable"], signal: Signal, *, clock: Clock | None = None,
-        outputs: str = "hold", edge: str = "rising",
-    ) -> None:  # fmt: skip
+        self,
+        kind: Literal["enabled", "triggered", "resettable"],
+        signal: Signal,
+        *,
+        clock: Clock | None = None,
+        outputs: str = "hold",
+        edge: str = "rising",
+    ) -> None:
         self.kind, self.signal, self.clock, self.outputs, self.edge = kind, signal, clock, outputs, edge
 
 
@@ -122,18 +133,24 @@ def enabled(
 
 
 def resettable(
-    child: Child, when: Signal, *, edge: Literal["rising", "falling", "either"] = "rising",
+    child: Child,
+    when: Signal,
+    *,
+    edge: Literal["rising", "falling", "either"] = "rising",
     period: Duration | None = None,
-) -> Child:  # fmt: skip
+) -> Child:
     """Put the states inside back to their initial values at the instants at which a condition rises (falls, changes)."""
     _edge(child, edge)
     return _condition(child, Condition("resettable", when, clock=clock(period), edge=edge))
 
 
 def triggered(
-    child: Child, when: Signal, *, edge: Literal["rising", "falling", "either"] = "rising",
+    child: Child,
+    when: Signal,
+    *,
+    edge: Literal["rising", "falling", "either"] = "rising",
     period: Duration | None = None,
-) -> Child:  # fmt: skip
+) -> Child:
     """Let a block or diagram tick only when a crossing fires, at its located time and for its lanes alone, or at the
     instants at which a held condition rises (falls, changes)."""
     _edge(child, edge)

@@ -105,7 +105,9 @@ def initial(function: Function) -> Initial:
 def derivative(*states: State) -> Callable[[Function], Derivative]:
     """A method that returns the time derivatives of these states, in this order."""
     if not states or not all(isinstance(state, State) for state in states):
-        raise ModelError("@derivative", f"{states}", "the states it gives the derivatives of: @derivative(theta, omega)")
+        raise ModelError(
+            "@derivative", f"{states}", "the states it gives the derivatives of: @derivative(theta, omega)"
+        )
     return lambda function: Derivative(function, states)
 
 
@@ -138,9 +140,7 @@ def edges(function: Function) -> Edges:
 @overload
 def output(first: Function, /) -> OutputMethod: ...
 @overload
-def output(
-    *, unit: str = "", dtype: str | None = None, initial: Any = None
-) -> Callable[[Function], OutputMethod]: ...
+def output(*, unit: str = "", dtype: str | None = None, initial: Any = None) -> Callable[[Function], OutputMethod]: ...
 @overload
 def output(first: Output, /, *outputs: Output) -> Callable[[Function], OutputsMethod]: ...
 def output(

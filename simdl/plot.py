@@ -19,9 +19,12 @@ MOST = 20  # lanes drawn when none are named
 
 
 def draw(
-    traces: Sequence[Trace], *, lanes: Iterable[int] | None = None, axes: Axes | None = None,
+    traces: Sequence[Trace],
+    *,
+    lanes: Iterable[int] | None = None,
+    axes: Axes | None = None,
     events: Sequence[tuple[int, float, str]] = (),
-) -> Axes:  # fmt: skip
+) -> Axes:
     """Draw scalar traces over time, those of one unit together; returns the (first) axes.
 
     Without `axes` a new figure gets one row for each unit. Raises RunError for a signal that is not scalar."""
@@ -31,12 +34,17 @@ def draw(
         raise RunError("plot", "no scalar signal", "at least one recorded scalar signal")
     for trace in traces:
         if trace.values.ndim != 2:
-            raise RunError(f"plot: {trace.path}", f"values of shape {tuple(trace.values.shape[2:])}", "a scalar signal",
-                           f"plot a formula of it, such as run[{trace.path}[0]]")  # fmt: skip
+            raise RunError(
+                f"plot: {trace.path}",
+                f"values of shape {tuple(trace.values.shape[2:])}",
+                "a scalar signal",
+                f"plot a formula of it, such as run[{trace.path}[0]]",
+            )
     units = list(dict.fromkeys(trace.unit for trace in traces)) if axes is None else [""]
     if axes is None:
-        _, grid = plt.subplots(len(units), sharex=True, squeeze=False, figsize=(7.0, 1.2 + 2.0 * len(units)),
-                               layout="constrained")  # fmt: skip
+        _, grid = plt.subplots(
+            len(units), sharex=True, squeeze=False, figsize=(7.0, 1.2 + 2.0 * len(units)), layout="constrained"
+        )
         rows = list(grid[:, 0])
     else:
         rows = [axes]
@@ -47,11 +55,15 @@ def draw(
         place = [tr for tr in traces if tr.unit == trace.unit].index(trace) if axes is None else number
         for i, lane in enumerate(shown):
             row.plot(
-                t, values[lane], color=PALETTE[place % len(PALETTE)], linestyle=DASHES[place // len(PALETTE) % 4],
-                drawstyle="steps-post" if trace.kind == "held" else "default", linewidth=1.2,
+                t,
+                values[lane],
+                color=PALETTE[place % len(PALETTE)],
+                linestyle=DASHES[place // len(PALETTE) % 4],
+                drawstyle="steps-post" if trace.kind == "held" else "default",
+                linewidth=1.2,
                 alpha=1.0 if len(shown) == 1 else max(0.25, 1.0 / len(shown) ** 0.5),
                 label=trace.path if i == 0 else None,
-            )  # fmt: skip
+            )
     for row, unit in zip(rows, units, strict=False):
         row.set_ylabel(f"[{unit}]" if unit else "")
         row.grid(alpha=0.3)

@@ -22,19 +22,60 @@ Number = float | int | bool
 Kind = Literal["input", "inputs", "output", "state", "param", "crossing", "noise", "missing"]
 
 SYMBOLS = {
-    "add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**", "mod": "%", "matmul": "@",
-    "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "and": "&", "or": "|",
-}  # fmt: skip
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "truediv": "/",
+    "pow": "**",
+    "mod": "%",
+    "matmul": "@",
+    "lt": "<",
+    "le": "<=",
+    "gt": ">",
+    "ge": ">=",
+    "and": "&",
+    "or": "|",
+}
 _FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     **{name: getattr(operator, name) for name in ("add", "sub", "mul", "truediv", "pow", "mod", "matmul", "neg")},
     **{name: getattr(operator, name) for name in ("lt", "le", "gt", "ge")},
-    **{name: getattr(torch, name) for name in (
-        "abs", "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "exp", "log", "sqrt",
-        "floor", "ceil", "round", "sign", "where", "minimum", "maximum", "clamp", "sigmoid", "relu", "hypot", "square")},
-    "and": torch.logical_and, "or": torch.logical_or, "not": torch.logical_not,
+    **{
+        name: getattr(torch, name)
+        for name in (
+            "abs",
+            "sin",
+            "cos",
+            "tan",
+            "asin",
+            "acos",
+            "atan",
+            "atan2",
+            "sinh",
+            "cosh",
+            "tanh",
+            "exp",
+            "log",
+            "sqrt",
+            "floor",
+            "ceil",
+            "round",
+            "sign",
+            "where",
+            "minimum",
+            "maximum",
+            "clamp",
+            "sigmoid",
+            "relu",
+            "hypot",
+            "square",
+        )
+    },
+    "and": torch.logical_and,
+    "or": torch.logical_or,
+    "not": torch.logical_not,
     "getitem": lambda x, i: x[(slice(None), *i)] if isinstance(i, tuple) else x[:, i],
     "stack": lambda *xs: torch.stack(xs, dim=1),
-}  # fmt: skip
+}
 
 
 class Signal:
@@ -43,26 +84,65 @@ class Signal:
     __slots__ = ()
     __array_ufunc__ = None
 
-    def __add__(self, other: Operand) -> Formula: return Formula("add", self, other)  # noqa: E704
-    def __radd__(self, other: Operand) -> Formula: return Formula("add", other, self)  # noqa: E704
-    def __sub__(self, other: Operand) -> Formula: return Formula("sub", self, other)  # noqa: E704
-    def __rsub__(self, other: Operand) -> Formula: return Formula("sub", other, self)  # noqa: E704
-    def __mul__(self, other: Operand) -> Formula: return Formula("mul", self, other)  # noqa: E704
-    def __rmul__(self, other: Operand) -> Formula: return Formula("mul", other, self)  # noqa: E704
-    def __truediv__(self, other: Operand) -> Formula: return Formula("truediv", self, other)  # noqa: E704
-    def __rtruediv__(self, other: Operand) -> Formula: return Formula("truediv", other, self)  # noqa: E704
-    def __pow__(self, other: Operand) -> Formula: return Formula("pow", self, other)  # noqa: E704
-    def __rpow__(self, other: Operand) -> Formula: return Formula("pow", other, self)  # noqa: E704
-    def __mod__(self, other: Operand) -> Formula: return Formula("mod", self, other)  # noqa: E704
-    def __neg__(self) -> Formula: return Formula("neg", self)  # noqa: E704
-    def __abs__(self) -> Formula: return Formula("abs", self)  # noqa: E704
-    def __lt__(self, other: Operand) -> Formula: return Formula("lt", self, other)  # noqa: E704
-    def __le__(self, other: Operand) -> Formula: return Formula("le", self, other)  # noqa: E704
-    def __gt__(self, other: Operand) -> Formula: return Formula("gt", self, other)  # noqa: E704
-    def __ge__(self, other: Operand) -> Formula: return Formula("ge", self, other)  # noqa: E704
-    def __and__(self, other: Operand) -> Formula: return Formula("and", self, other)  # noqa: E704
-    def __or__(self, other: Operand) -> Formula: return Formula("or", self, other)  # noqa: E704
-    def __invert__(self) -> Formula: return Formula("not", self)  # noqa: E704
+    def __add__(self, other: Operand) -> Formula:
+        return Formula("add", self, other)
+
+    def __radd__(self, other: Operand) -> Formula:
+        return Formula("add", other, self)
+
+    def __sub__(self, other: Operand) -> Formula:
+        return Formula("sub", self, other)
+
+    def __rsub__(self, other: Operand) -> Formula:
+        return Formula("sub", other, self)
+
+    def __mul__(self, other: Operand) -> Formula:
+        return Formula("mul", self, other)
+
+    def __rmul__(self, other: Operand) -> Formula:
+        return Formula("mul", other, self)
+
+    def __truediv__(self, other: Operand) -> Formula:
+        return Formula("truediv", self, other)
+
+    def __rtruediv__(self, other: Operand) -> Formula:
+        return Formula("truediv", other, self)
+
+    def __pow__(self, other: Operand) -> Formula:
+        return Formula("pow", self, other)
+
+    def __rpow__(self, other: Operand) -> Formula:
+        return Formula("pow", other, self)
+
+    def __mod__(self, other: Operand) -> Formula:
+        return Formula("mod", self, other)
+
+    def __neg__(self) -> Formula:
+        return Formula("neg", self)
+
+    def __abs__(self) -> Formula:
+        return Formula("abs", self)
+
+    def __lt__(self, other: Operand) -> Formula:
+        return Formula("lt", self, other)
+
+    def __le__(self, other: Operand) -> Formula:
+        return Formula("le", self, other)
+
+    def __gt__(self, other: Operand) -> Formula:
+        return Formula("gt", self, other)
+
+    def __ge__(self, other: Operand) -> Formula:
+        return Formula("ge", self, other)
+
+    def __and__(self, other: Operand) -> Formula:
+        return Formula("and", self, other)
+
+    def __or__(self, other: Operand) -> Formula:
+        return Formula("or", self, other)
+
+    def __invert__(self) -> Formula:
+        return Formula("not", self)
 
     def __getitem__(self, index: int | slice | tuple[int | slice, ...]) -> Formula:
         return Formula("getitem", self, index)
@@ -84,8 +164,14 @@ class Signal:
         name = getattr(function, "__name__", str(function)).strip("_")
         name = {"rsub": "sub", "multiply": "mul", "div": "truediv", "min": "minimum", "max": "maximum"}.get(name, name)
         if name not in _FUNCTIONS or kwargs:
-            raise ModelError("formula", f"torch.{name} on a signal", "one of the functions below",
-                             "put the computation into a block", sorted(_FUNCTIONS), name)  # fmt: skip
+            raise ModelError(
+                "formula",
+                f"torch.{name} on a signal",
+                "one of the functions below",
+                "put the computation into a block",
+                sorted(_FUNCTIONS),
+                name,
+            )
         return Formula(name, *args)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -66,8 +66,9 @@ class Trace:
 
         dims = ["lane", "t", *(f"axis{i}" for i in range(self.values.ndim - 2))]
         attrs = {"units": self.unit, "kind": self.kind}
-        return xr.DataArray(self.values.detach().numpy(), dims=dims, coords={"t": self.t.numpy()}, name=self.path,
-                            attrs=attrs)  # fmt: skip
+        return xr.DataArray(
+            self.values.detach().numpy(), dims=dims, coords={"t": self.t.numpy()}, name=self.path, attrs=attrs
+        )
 
     def __repr__(self) -> str:
         unit = f" [{self.unit}]" if self.unit else ""
@@ -108,8 +109,9 @@ class Run:
         for trace in self.traces.values():
             if trace.path == key or self.model.flat.aliases.get(trace.path) == key:
                 return trace
-        raise RunError("run", f"{name!r} was not recorded", "a recorded signal", f'record=[..., "{name}"]',
-                       self.traces, name)  # fmt: skip
+        raise RunError(
+            "run", f"{name!r} was not recorded", "a recorded signal", f'record=[..., "{name}"]', self.traces, name
+        )
 
     def _formula(self, formula: Formula) -> Trace:
         traces = {port: self[port] for port in formula.ports()}
@@ -161,8 +163,10 @@ class Run:
 
     def __repr__(self) -> str:
         failed = f", {len(self.status)} failed" if self.status else ""
-        return (f"<Run of {self.model.name}: {self.lanes} lanes{failed}, until {self.until:g} s, {self.engine} engine, "
-                f"signals {', '.join(self.traces)}>")  # fmt: skip
+        return (
+            f"<Run of {self.model.name}: {self.lanes} lanes{failed}, until {self.until:g} s, {self.engine} engine, "
+            f"signals {', '.join(self.traces)}>"
+        )
 
     def _repr_html_(self) -> str:
         from html import escape

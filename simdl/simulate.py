@@ -20,13 +20,25 @@ from simdl.result import Run, Trace
 
 
 def simulate(
-    model: Declared | Model, until: Duration, *, lanes: int | None = None, inputs: Mapping[Any, Any] | None = None,
-    set: Mapping[Any, Any] | None = None, record: Iterable[str | Signal] | str | Signal | None = None,
-    every: Duration | None = None, grad: bool = False, dtype: torch.dtype = torch.float64,
-    device: str | torch.device = "cpu", seed: int = 0, engine: str = "auto", solver: Solver | None = None,
-    strict: bool = False, ids: Tensor | Iterable[int] | None = None, checkpoint: int = 0,
+    model: Declared | Model,
+    until: Duration,
+    *,
+    lanes: int | None = None,
+    inputs: Mapping[Any, Any] | None = None,
+    set: Mapping[Any, Any] | None = None,
+    record: Iterable[str | Signal] | str | Signal | None = None,
+    every: Duration | None = None,
+    grad: bool = False,
+    dtype: torch.dtype = torch.float64,
+    device: str | torch.device = "cpu",
+    seed: int = 0,
+    engine: str = "auto",
+    solver: Solver | None = None,
+    strict: bool = False,
+    ids: Tensor | Iterable[int] | None = None,
+    checkpoint: int = 0,
     progress: Callable[[float], None] | None = None,
-) -> Run:  # fmt: skip
+) -> Run:
     """Run a diagram or block from t = 0 to `until` and return what was recorded.
 
     inputs: values of the root's inputs: number, tensor, block, (times, values) held, or Trace.
@@ -44,10 +56,21 @@ def simulate(
     if numbers is not None and lanes is None:
         lanes = len(numbers)
     simulator = Simulator(
-        model, lanes=lanes, inputs=inputs, set=set, record=[record] if isinstance(record, str | Signal) else record,
-        every=_every(model, every, end), grad=grad, dtype=dtype, device=device, seed=seed, solver=solver,
-        strict=strict, ids=numbers, checkpoint=checkpoint,
-    )  # fmt: skip
+        model,
+        lanes=lanes,
+        inputs=inputs,
+        set=set,
+        record=[record] if isinstance(record, str | Signal) else record,
+        every=_every(model, every, end),
+        grad=grad,
+        dtype=dtype,
+        device=device,
+        seed=seed,
+        solver=solver,
+        strict=strict,
+        ids=numbers,
+        checkpoint=checkpoint,
+    )
     simulator.run_until(until, progress=progress)
     return finished(simulator)
 
@@ -77,9 +100,17 @@ def finished(simulator: Simulator) -> Run:
     simulator.instants.unpack(state.y, final)
     final |= {key.removesuffix("!"): value for key, value in state.raw.items()}
     return Run(
-        model, traces, simulator.t, simulator.lanes, simulator.setup.seed, "torch", dict(state.status),
-        tuple(simulator.recorder.events), simulator.accuracy, final,
-    )  # fmt: skip
+        model,
+        traces,
+        simulator.t,
+        simulator.lanes,
+        simulator.setup.seed,
+        "torch",
+        dict(state.status),
+        tuple(simulator.recorder.events),
+        simulator.accuracy,
+        final,
+    )
 
 
 class Rollout(nn.Module):

@@ -25,15 +25,36 @@ def describe(model: Model) -> str:
     for path in [p for p in order if p in model.blocks]:
         block = model.blocks[path]
         nodes = [n for n in model.graph.nodes if n.block == path and n.kind != "hold"]
-        reads = sorted({k.split(":")[0] for n in nodes for k in n.keys
-                        if not k.startswith(f"{path}.") and not k.startswith("dt:") and " = " not in k})  # fmt: skip
-        states = [k.rpartition(".")[2] for k in (*model.continuous, *model.discrete, *model.modes)
-                  if model.values[k].block == path]  # fmt: skip
-        dtypes = {str(model.values[w].dtype or "float").removeprefix("torch.") for n in nodes for w in n.writes
-                  if w in model.values}  # fmt: skip
-        rows.append((path or model.name, type(block).__name__, _rate(model, nodes, path),
-                     period_text(block.delay) if block.delay else "-", ", ".join(sorted(dtypes)) or "-",
-                     ", ".join(reads) or "-", ", ".join(states) or "-"))  # fmt: skip
+        reads = sorted(
+            {
+                k.split(":")[0]
+                for n in nodes
+                for k in n.keys
+                if not k.startswith(f"{path}.") and not k.startswith("dt:") and " = " not in k
+            }
+        )
+        states = [
+            k.rpartition(".")[2]
+            for k in (*model.continuous, *model.discrete, *model.modes)
+            if model.values[k].block == path
+        ]
+        dtypes = {
+            str(model.values[w].dtype or "float").removeprefix("torch.")
+            for n in nodes
+            for w in n.writes
+            if w in model.values
+        }
+        rows.append(
+            (
+                path or model.name,
+                type(block).__name__,
+                _rate(model, nodes, path),
+                period_text(block.delay) if block.delay else "-",
+                ", ".join(sorted(dtypes)) or "-",
+                ", ".join(reads) or "-",
+                ", ".join(states) or "-",
+            )
+        )
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines.insert(1, "  ".join("-" * w for w in widths))
@@ -41,8 +62,10 @@ def describe(model: Model) -> str:
     lines += ["", "edges between rates:" if edges else "no edges between rates", *edges]
     if model.regions:
         lines += ["", "conditions:"]
-        lines += [f"  {r.path}: {r.kind} by {r.signal}" + (f", outputs {r.outputs}" if r.kind == "enabled" else "")
-                  for r in model.regions]  # fmt: skip
+        lines += [
+            f"  {r.path}: {r.kind} by {r.signal}" + (f", outputs {r.outputs}" if r.kind == "enabled" else "")
+            for r in model.regions
+        ]
     return "\n".join(lines)
 
 

@@ -69,8 +69,14 @@ class _Flattener:
         flat.paths[id(owner)] = path
         flat.faults.extend(owner.faults)
         for condition in owner.conditions:
-            region = Region(len(flat.regions), condition.kind, path or str(owner), condition.outputs, condition.edge,
-                            clock=condition.clock)  # fmt: skip
+            region = Region(
+                len(flat.regions),
+                condition.kind,
+                path or str(owner),
+                condition.outputs,
+                condition.edge,
+                clock=condition.clock,
+            )
             flat.regions.append(region)
             self.signals.append((region, condition.signal))
             regions = [*regions, region]
@@ -89,9 +95,17 @@ class _Flattener:
     def value(self, path: str, name: str, kind: str, declaration: Declaration, owner: Declared) -> Value:
         key = f"{path}.{name}" if path else name
         value = Value(
-            key, kind, path, name, getattr(declaration, "shape", None), getattr(declaration, "dtype", None),
-            declaration.unit, getattr(declaration, "initial", None), declaration, owner,
-        )  # fmt: skip
+            key,
+            kind,
+            path,
+            name,
+            getattr(declaration, "shape", None),
+            getattr(declaration, "dtype", None),
+            declaration.unit,
+            getattr(declaration, "initial", None),
+            declaration,
+            owner,
+        )
         self.flat.values[key] = value
         return value
 
@@ -102,8 +116,12 @@ class _Flattener:
         if lane_clocked and (derived or block.clock is not None):
             what = "a @derivative" if derived else "a period"
             self.flat.faults.append(
-                ModelError(path or str(block), f"{what} in a block that runs on a trigger or hits", "neither",
-                           "give the trigger to the sampled blocks only")  # fmt: skip
+                ModelError(
+                    path or str(block),
+                    f"{what} in a block that runs on a trigger or hits",
+                    "neither",
+                    "give the trigger to the sampled blocks only",
+                )
             )
         if block.methods("tick") and not sampled:
             fix = f'{type(block).__name__}(period="10 ms"), or put it into a triggered subsystem'
@@ -161,8 +179,12 @@ class _Flattener:
     def path(self, port: Port) -> str:
         base = self.flat.paths.get(id(port.owner))
         if base is None:
-            raise ModelError(str(port), "a port of a block outside this model", "a port inside it",
-                             "assign the block to an attribute of the diagram")  # fmt: skip
+            raise ModelError(
+                str(port),
+                "a port of a block outside this model",
+                "a port inside it",
+                "assign the block to an attribute of the diagram",
+            )
         return f"{base}.{port.name}" if base else port.name
 
     def resolve(self, source: Any, where: str) -> str | None:

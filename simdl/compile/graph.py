@@ -31,8 +31,10 @@ class Graph:
         self.nodes: list[Node] = []
         self.producer: dict[str, Node] = {}
         self.before: dict[str, list[Node]] = {}  # key -> condition nodes that must run before it is read
-        self.clocks: list[Clock] = sorted({c for b in flat.blocks.values() if (c := b.clock) is not None}
-                                          | {r.clock for r in flat.regions if r.clock is not None})  # fmt: skip
+        self.clocks: list[Clock] = sorted(
+            {c for b in flat.blocks.values() if (c := b.clock) is not None}
+            | {r.clock for r in flat.regions if r.clock is not None}
+        )
         self.hits: list[Node] = []
         self.derivatives: list[Node] = []
         self.crossings: list[Node] = []
@@ -66,8 +68,9 @@ class Graph:
                 continue
             if region.clock is not None:
                 key = f"{region.path}: sample of {signal}"
-                self._add(Node(key, "sample", _identity, (("x", signal),), (key,),
-                               clock=self.clocks.index(region.clock)))  # fmt: skip
+                self._add(
+                    Node(key, "sample", _identity, (("x", signal),), (key,), clock=self.clocks.index(region.clock))
+                )
                 signal = region.signal = key
             kinds: dict[str, Any] = {"enabled": "enable", "resettable": "reset", "triggered": "trigger"}
             key = f"{region.path}: {region.kind} {region.index}"
@@ -82,12 +85,21 @@ class Graph:
         resets = [r.node for r in regions if r.kind == "resettable" and r.node is not None]
 
         def add(kind: Any, method: Method, writes: Iterable[str] = (), **more: Any) -> Node:
-            names = {n: _key(path, n) for n, d in type(block).declared().items()
-                     if isinstance(d, Output | OutputMethod | State)}  # fmt: skip
+            names = {
+                n: _key(path, n)
+                for n, d in type(block).declared().items()
+                if isinstance(d, Output | OutputMethod | State)
+            }
             node = Node(
-                _key(path, method.name), kind, method.function.__get__(block), self._reads(path, block, method, clock),
-                tuple(_key(path, w) for w in writes), block=path, names=names, **more,
-            )  # fmt: skip
+                _key(path, method.name),
+                kind,
+                method.function.__get__(block),
+                self._reads(path, block, method, clock),
+                tuple(_key(path, w) for w in writes),
+                block=path,
+                names=names,
+                **more,
+            )
             node.order = [*conditions, *resets]
             node.enable = enable[-1] if enable else None
             return node
@@ -124,8 +136,11 @@ class Graph:
         outputs = {n for n, d in type(block).declared().items() if isinstance(d, Output | OutputMethod)}
         missing = outputs - {w.rpartition(".")[2] for n in self.nodes if n.block == path for w in n.writes}
         for name in sorted(missing):
-            self.flat.faults.append(ModelError(_key(path, name), "an output that no method computes",
-                                               "a @tick that returns it, or @output(...)"))  # fmt: skip
+            self.flat.faults.append(
+                ModelError(
+                    _key(path, name), "an output that no method computes", "a @tick that returns it, or @output(...)"
+                )
+            )
 
     def _ticked_outputs(self, path: str, block: Block) -> list[str]:
         """The declared outputs that no output method computes: the tick returns them."""
@@ -193,9 +208,13 @@ class Graph:
         for region in self.flat.regions:
             if region.node is not None and region.signal in self.smooth and not self._lane_held(region.signal):
                 self.flat.faults.append(
-                    ModelError(region.path, f"the condition {region.signal} moves in continuous time", "a held signal",
-                               'name the clock at which it is read, as in enabled(block, when=..., period="10 ms"), or '
-                               "trigger by a crossing")  # fmt: skip
+                    ModelError(
+                        region.path,
+                        f"the condition {region.signal} moves in continuous time",
+                        "a held signal",
+                        'name the clock at which it is read, as in enabled(block, when=..., period="10 ms"), or '
+                        "trigger by a crossing",
+                    )
                 )
 
     def _lane_held(self, key: str) -> bool:
@@ -245,7 +264,7 @@ class Graph:
                         break
                     if not done[need]:
                         path = [n for n, _ in stack]
-                        raise self._loop([*path[path.index(need):], need])
+                        raise self._loop([*path[path.index(need) :], need])
                 else:
                     done[node] = True
                     ordered.append(node)
@@ -258,9 +277,11 @@ class Graph:
             keys = [k for k in reader.keys if self.producer.get(k) is source or source in self.before.get(k, ())]
             hops.append(f"{reader.path} reads {keys[0] if keys else source.path}")
         return LoopError(
-            cycle[0].path, "depends on itself at the same instant: " + "; ".join(hops), "no such cycle",
+            cycle[0].path,
+            "depends on itself at the same instant: " + "; ".join(hops),
+            "no such cycle",
             "break it by a UnitDelay, by latency= on a sampled block, or by an output that reads only states",
-        )  # fmt: skip
+        )
 
     def check_loops(self) -> None:
         """Raise LoopError if the outputs depend on themselves for some set of clocks that can tick together."""

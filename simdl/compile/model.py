@@ -54,9 +54,12 @@ class Model:
         self.externals = kinds.get("external", [])
         self.constants = kinds.get("constant", [])
         self.frozen = [  # continuous-time outputs that an enabled region holds
-            key for r in self.regions if r.kind == "enabled" for key in kinds.get("free", ())
+            key
+            for r in self.regions
+            if r.kind == "enabled"
+            for key in kinds.get("free", ())
             if self.values[key].block in r.blocks and self.values[key].owner is not None
-        ]  # fmt: skip
+        ]
         self.crossings = self.graph.crossings
         self.hits = self.graph.hits
         self._instants: dict[tuple[frozenset[ClockId], tuple[str, ...]], tuple[Node, ...]] = {}
@@ -80,8 +83,11 @@ class Model:
 
     def ports(self) -> list[str]:
         """The paths that can be recorded: outputs, states, inputs and the ports of diagrams."""
-        named = [k for k, v in self.values.items() if v.kind in ("held", "free", "continuous", "discrete", "mode",
-                                                                 "external") and v.owner is not None]  # fmt: skip
+        named = [
+            k
+            for k, v in self.values.items()
+            if v.kind in ("held", "free", "continuous", "discrete", "mode", "external") and v.owner is not None
+        ]
         return [*named, *self.flat.aliases]
 
     def unit(self, path: str) -> str:
@@ -96,8 +102,11 @@ class Model:
     def recorded(self, record: Iterable[str | Signal] | None) -> dict[str, str]:
         """Path -> key of what to record; by default every output, and the outputs of the root under their own names."""
         if record is None:
-            found = {k: k for k in [*self.held, *(k for k, v in self.values.items() if v.kind == "free")]
-                     if self.values[k].owner is not None and not self._image(k)}  # fmt: skip
+            found = {
+                k: k
+                for k in [*self.held, *(k for k, v in self.values.items() if v.kind == "free")]
+                if self.values[k].owner is not None and not self._image(k)
+            }
             found |= {p: k for p, k in self.flat.aliases.items() if "." not in p and not self._image(k)}
             return found | {k: k for k in [*self.continuous, *self.modes] if not self._image(k)}
         if isinstance(record, str | Signal):
@@ -120,7 +129,9 @@ class Model:
         found = self._instants.get((ticking, record))
         if found is None:
             graph = self.graph
-            targets = [n for n in graph.nodes if n.kind in CONDITIONS or (n.clock is not None and graph.active(n, ticking))]
+            targets = [
+                n for n in graph.nodes if n.kind in CONDITIONS or (n.clock is not None and graph.active(n, ticking))
+            ]
             targets += [graph.producer[k] for k in self.frozen]
             targets += [graph.producer[k] for k in record if k in graph.producer and graph.producer[k].clock is None]
             found = self._instants[ticking, record] = tuple(graph.order(targets, ticking))
@@ -143,10 +154,14 @@ class Model:
                 nodes.append(target)
         ordered = [n for n in self.graph.order(nodes, NONE) if n.clock is None and n.kind not in CONDITIONS]
         moving = set(self.graph.smooth)
-        return Programs(
-            tuple(n for n in ordered if not n.smooth and n.kind not in ("derivative", "crossing")),
-            tuple(n for n in ordered if n.smooth or n.kind in ("derivative", "crossing")),
-        ) if moving else Programs(tuple(ordered), ())  # fmt: skip
+        return (
+            Programs(
+                tuple(n for n in ordered if not n.smooth and n.kind not in ("derivative", "crossing")),
+                tuple(n for n in ordered if n.smooth or n.kind in ("derivative", "crossing")),
+            )
+            if moving
+            else Programs(tuple(ordered), ())
+        )
 
     def describe(self) -> str:
         """The compiled schedule as text."""

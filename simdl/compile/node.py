@@ -11,9 +11,21 @@ import torch
 from simdl.clock import Clock
 
 NodeKind = Literal[
-    "output", "tick", "hit", "hold", "formula", "sample", "enable", "reset", "trigger",
-    "derivative", "crossing", "resets", "initial", "edges",
-]  # fmt: skip
+    "output",
+    "tick",
+    "hit",
+    "hold",
+    "formula",
+    "sample",
+    "enable",
+    "reset",
+    "trigger",
+    "derivative",
+    "crossing",
+    "resets",
+    "initial",
+    "edges",
+]
 LaneClock = tuple[str, int]
 """("hit", i) or ("trigger", i): a clock of which only a lane's run can tell the ticks."""
 ClockId = int | LaneClock

@@ -103,8 +103,14 @@ class _Probe:
         """Every node once, sources first where there is an order."""
         graph = self.model.graph
         done: dict[Node, None] = {}
-        everything = [*graph.initials.values(), *graph.nodes, *graph.derivatives, *graph.crossings,
-                      *graph.resets.values(), *graph.edges]  # fmt: skip
+        everything = [
+            *graph.initials.values(),
+            *graph.nodes,
+            *graph.derivatives,
+            *graph.crossings,
+            *graph.resets.values(),
+            *graph.edges,
+        ]
         for start in everything:
             stack = [start]
             while stack:
@@ -156,9 +162,11 @@ class _Probe:
                 text, fix = "branches on a tensor", "choose values with torch.where(condition, a, b)"
             shapes = ", ".join(f"{n} {_shape(v)}" for n, v in args.items())
             raise ProbeError(
-                node.path, f"{text} ({type(error).__name__})", f"a method that works with {LANES} lanes; it read {shapes}",
+                node.path,
+                f"{text} ({type(error).__name__})",
+                f"a method that works with {LANES} lanes; it read {shapes}",
                 fix or "compute on tensors (lanes, ...), lanes first",
-            ) from error  # fmt: skip
+            ) from error
 
     def _learn(self, node: Node, key: str, found: Any) -> bool:
         value = self.model.values.get(key)
@@ -206,8 +214,12 @@ class _Probe:
             return float_type
         wanted: torch.dtype = value.dtype
         if tensor.is_floating_point() and not wanted.is_floating_point:
-            raise ProbeError(f"{node.path}: {value.key}", f"{_name(tensor.dtype)} into a port of {_name(wanted)}",
-                             f"{_name(wanted)}", f"convert with .to(torch.{_name(wanted)}), or declare the port float")  # fmt: skip
+            raise ProbeError(
+                f"{node.path}: {value.key}",
+                f"{_name(tensor.dtype)} into a port of {_name(wanted)}",
+                f"{_name(wanted)}",
+                f"convert with .to(torch.{_name(wanted)}), or declare the port float",
+            )
         return wanted
 
     def _tensor(self, node: Node, key: str, found: Any) -> Tensor:
@@ -219,9 +231,11 @@ class _Probe:
             return found.expand(LANES)
         if found.shape[0] not in (LANES, 1):
             raise ProbeError(
-                f"{node.path}: {key}", f"the shape {tuple(found.shape)} for {LANES} lanes", "lanes first",
+                f"{node.path}: {key}",
+                f"the shape {tuple(found.shape)} for {LANES} lanes",
+                "lanes first",
                 "keep dimension 0: reduce over dim=1 or dim=-1, and do not transpose or squeeze lanes away",
-            )  # fmt: skip
+            )
         return found.expand(LANES, *found.shape[1:])
 
     def _check(self, node: Node) -> None:
@@ -232,7 +246,9 @@ class _Probe:
 
     def _check_node(self, node: Node) -> None:
         args = self._args(node)
-        args = {n: tuple(self._varied(v) for v in a) if isinstance(a, tuple) else self._varied(a) for n, a in args.items()}
+        args = {
+            n: tuple(self._varied(v) for v in a) if isinstance(a, tuple) else self._varied(a) for n, a in args.items()
+        }
         versions = [v._version for v in _tensors(args)]
         first = self._clean(node, results(node, self._call(node, args)))
         if versions != [v._version for v in _tensors(args)]:
@@ -240,15 +256,23 @@ class _Probe:
         again = self._clean(node, results(node, self._call(node, args)))
         for key, value in first.items():
             if not torch.equal(torch.nan_to_num(value), torch.nan_to_num(again[key])):
-                raise ProbeError(f"{node.path}: {key}", "two calls with the same arguments differ", "a pure method",
-                                 "declare noise with Noise() and states with State()")  # fmt: skip
+                raise ProbeError(
+                    f"{node.path}: {key}",
+                    "two calls with the same arguments differ",
+                    "a pure method",
+                    "declare noise with Noise() and states with State()",
+                )
         moved = _map(args, lambda v: torch.cat([v[:1], self._varied(v[1:2]), v[2:]]))
         other = self._clean(node, results(node, self._call(node, moved)))
         for key, value in first.items():
             keep = [0, 2]
             if not torch.equal(torch.nan_to_num(value[keep]), torch.nan_to_num(other[key][keep])):
-                raise ProbeError(f"{node.path}: {key}", "one lane moves the others", "lanes that are independent",
-                                 "do not reduce over dim 0; put networks with batch statistics into eval mode")  # fmt: skip
+                raise ProbeError(
+                    f"{node.path}: {key}",
+                    "one lane moves the others",
+                    "lanes that are independent",
+                    "do not reduce over dim 0; put networks with batch statistics into eval mode",
+                )
         for lanes in (1, 2):
             few = _map(args, lambda v, n=lanes: v[:n])
             part = results(node, self._call(node, few))
@@ -256,17 +280,28 @@ class _Probe:
                 found = part[key]
                 found = found if isinstance(found, Tensor) else torch.as_tensor(found)
                 if found.ndim and found.shape[0] not in (lanes, 1) or found.ndim > value.ndim:
-                    raise ProbeError(f"{node.path}: {key}", f"the shape {tuple(found.shape)} for {lanes} lanes",
-                                     f"{(lanes, *value.shape[1:])}", "do not squeeze the lane dimension away")  # fmt: skip
+                    raise ProbeError(
+                        f"{node.path}: {key}",
+                        f"the shape {tuple(found.shape)} for {lanes} lanes",
+                        f"{(lanes, *value.shape[1:])}",
+                        "do not squeeze the lane dimension away",
+                    )
                 found = found.to(value.dtype)
                 found = found.expand(lanes) if found.ndim == 0 else found.expand(lanes, *found.shape[1:])
-                close = torch.allclose(
-                    torch.nan_to_num(found.double()), torch.nan_to_num(value[:lanes].double()), rtol=1e-4, atol=1e-5
-                ) if found.shape == value[:lanes].shape else False  # fmt: skip
+                close = (
+                    torch.allclose(
+                        torch.nan_to_num(found.double()), torch.nan_to_num(value[:lanes].double()), rtol=1e-4, atol=1e-5
+                    )
+                    if found.shape == value[:lanes].shape
+                    else False
+                )
                 if not close:
-                    raise ProbeError(f"{node.path}: {key}", f"{lanes} lanes give other values than {LANES}",
-                                     "lanes that are independent of their number",
-                                     "name dimensions explicitly: squeeze(-1), not squeeze()")  # fmt: skip
+                    raise ProbeError(
+                        f"{node.path}: {key}",
+                        f"{lanes} lanes give other values than {LANES}",
+                        "lanes that are independent of their number",
+                        "name dimensions explicitly: squeeze(-1), not squeeze()",
+                    )
 
     def _clean(self, node: Node, found: Mapping[str, Any]) -> dict[str, Tensor]:
         return {key: self._tensor(node, key, value) for key, value in found.items()}
@@ -283,8 +318,12 @@ def results(node: Node, returned: Any) -> dict[str, Any]:
     kind = node.kind
     if kind in ("tick", "hit", "initial", "resets"):
         if not isinstance(returned, dict):
-            raise ProbeError(node.path, f"returned {type(returned).__name__}", "a dict of outputs and states",
-                             "return dict(u=..., x=...)")  # fmt: skip
+            raise ProbeError(
+                node.path,
+                f"returned {type(returned).__name__}",
+                "a dict of outputs and states",
+                "return dict(u=..., x=...)",
+            )
         found: dict[str, Any] = {}
         for name, value in returned.items():
             if kind == "hit" and name == "next":

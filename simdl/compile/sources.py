@@ -29,8 +29,9 @@ def with_sources(root: Declared | Model, blocks: Mapping[Any, Declared]) -> Mode
                 vars(block).update(parent=owner, label=f"inputs.{label}")
                 adopted.append(block)
         if not isinstance(owner, Diagram):
-            raise RunError(type(owner).__name__, "a block as the input of a single block", "a diagram",
-                           "wire both in a diagram")  # fmt: skip
+            raise RunError(
+                type(owner).__name__, "a block as the input of a single block", "a diagram", "wire both in a diagram"
+            )
         vars(owner)["_inputs"] = adopted
         vars(owner).pop("_compiled", None)
         return compile_model(owner)

@@ -91,13 +91,22 @@ class Guarded:
             zero = zero | (fired & (self.values.abs() <= ZERO))
         if bool(zero.any()):
             armed = torch.where(zero, self._rates() > 0, armed)
+        self.armed = self._able(armed)
+
+    def kept(self) -> Tensor:
+        """Which guards are positive at the end of the segment, (guards, lanes)."""
+        return self._able(self.values > 0)
+
+    def _able(self, armed: Tensor) -> Tensor:
+        """Without the guards of lanes at rest or disabled."""
+        rows = list(armed.unbind(0))
         for k, node in enumerate(self.crossings):
             rest = self._rest(k)
             if rest is not None:
-                armed[k] = armed[k] & (self.walk.state.raw[rest] == 0)
+                rows[k] = rows[k] & (self.walk.state.raw[rest] == 0)
             if node.enable is not None:
-                armed[k] = armed[k] & self.span.env[node.enable.path]
-        self.armed = armed
+                rows[k] = rows[k] & self.span.env[node.enable.path]
+        return torch.stack(rows)
 
     def _rest(self, k: int) -> str | None:
         node = self.crossings[k]
@@ -115,7 +124,9 @@ class Guarded:
             falls = self.armed & (after <= 0) & good
             if not bool(falls.any()):
                 return None
-            theta = torch.stack([self._root(k, step, tau, size, after[k], falls[k]) for k in range(len(self.crossings))])
+            theta = torch.stack(
+                [self._root(k, step, tau, size, after[k], falls[k]) for k in range(len(self.crossings))]
+            )
             theta = torch.where(falls, theta, 2.0)
             first = theta.amin(dim=0)
             lanes = falls.any(dim=0)
@@ -239,7 +250,9 @@ class Guarded:
                 else:
                     name = raw(key) if key in self.model.discrete else key
                     state.raw[name] = torch.where(_like(mask, value), value, state.raw[name])
-        triggers: dict[ClockId, Tensor] = {("trigger", r.index): mask for r in self.model.regions if r.by_crossing and r.signal == node.path}
+        triggers: dict[ClockId, Tensor] = {
+            ("trigger", r.index): mask for r in self.model.regions if r.by_crossing and r.signal == node.path
+        }
         if triggers:
             state.y = walk.y
             walk.segments.instants.event(state, span.start, t, triggers)

@@ -32,15 +32,15 @@ class Evaluator:
         """What a node computes, by key: outputs under their keys, new states under theirs.
 
         Raises RunError naming the block when its method fails."""
-        args = {
-            name: env[key] if type(key) is str else tuple(env[k] for k in key) for name, key in node.reads
-        }
+        args = {name: env[key] if type(key) is str else tuple(env[k] for k in key) for name, key in node.reads}
         try:
             returned = node.function(**args)
         except SimdlError:
             raise
         except Exception as error:
-            raise RunError(node.path, f"{type(error).__name__}: {error}", "a method that accepts what it reads") from error
+            raise RunError(
+                node.path, f"{type(error).__name__}: {error}", "a method that accepts what it reads"
+            ) from error
         if type(returned) is Tensor and len(node.writes) == 1:
             return {node.writes[0]: self.fit(node.writes[0], returned)}
         return {key: self.fit(key, value) for key, value in results(node, returned).items()}

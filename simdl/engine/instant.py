@@ -338,7 +338,9 @@ class Instants:
         lanes = state.resets
         assert lanes is not None
         fresh = self.initial
-        again = state.map(lambda now, start: now if start is None else torch.where(_like(lanes, now), start, now), fresh)
+        again = state.map(
+            lambda now, start: now if start is None else torch.where(_like(lanes, now), start, now), fresh
+        )
         for name in ("y", "carry", "raw", "held", "before", "last", "count"):
             setattr(state, name, getattr(again, name))
         here = seconds(ns)

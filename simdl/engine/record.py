@@ -42,7 +42,7 @@ class Recorder:
         for key, length in mark[0].items():
             del self.times[key][length:]
             del self.columns[key][length:]
-        del self.events[mark[1]:]
+        del self.events[mark[1] :]
 
     def wanted(self, ns: int, ticking: frozenset[ClockId], released: frozenset[str]) -> tuple[str, ...]:
         """The keys recorded at this instant."""

@@ -144,7 +144,7 @@ class Walk:
             self._to(span.length * (j + 1) / count, span.length / count)
         self.state.y, self.state.carry = self.y, self.carry
         if self.guarded is not None:
-            self.state.armed = self.guarded.values > 0
+            self.state.armed = self.guarded.kept()
 
     def _to(self, goal: float, whole: float) -> None:
         """Bring every lane to `goal` seconds; `whole` is the step of a lane that nothing has interrupted."""
@@ -290,4 +290,3 @@ class Walk:
             mask = due & (state.next_edge[i] == now)
             state.next_edge[i] = torch.where(mask, segments.edge_after(state, i, now), state.next_edge[i])
         self._next_events()
-

@@ -229,9 +229,7 @@ class Simulator:
                 bad = bad & ~state.frozen
             return bad if bool(bad.any()) else None
 
-    def _freeze(
-        self, bad: Tensor, reasons: list[tuple[Tensor, str]], saved: State, mark: Any, ns: int
-    ) -> None:
+    def _freeze(self, bad: Tensor, reasons: list[tuple[Tensor, str]], saved: State, mark: Any, ns: int) -> None:
         """Put failed lanes back to their last good state, for good."""
         text = {int(lane): why for lanes, why in reasons for lane in lanes.nonzero()[:, 0]}
         for lane in bad.nonzero()[:, 0].tolist():

@@ -53,7 +53,11 @@ class Span:
         segments = self.segments
         if segments.reads_time:
             lanes = segments.setup.lanes
-            env["t"] = tau + self.begin if isinstance(tau, Tensor) and tau.ndim else env["t"].new_full((lanes,), self.begin + float(tau))
+            env["t"] = (
+                tau + self.begin
+                if isinstance(tau, Tensor) and tau.ndim
+                else env["t"].new_full((lanes,), self.begin + float(tau))
+            )
             for key in segments.smooth_inputs:
                 env[key] = segments.setup.inputs[key].between(self.start, env["t"] - self.begin)
         return env
@@ -103,7 +107,9 @@ class Span:
         column = self.columns.setdefault(ns, {})
         for key in self.segments.recorder.keys:
             value = env[key]
-            column[key] = value if mask is None or key not in column else torch.where(_like(mask, value), value, column[key])
+            column[key] = (
+                value if mask is None or key not in column else torch.where(_like(mask, value), value, column[key])
+            )
 
     def flush(self) -> None:
         """Hand the recorded columns on, in order of time."""

@@ -38,7 +38,7 @@ class _Start:
         if key in self.env:
             return
         if key in self.visiting:
-            hops = " -> ".join([*self.visiting[self.visiting.index(key):], key])
+            hops = " -> ".join([*self.visiting[self.visiting.index(key) :], key])
             raise LoopError(key, f"an initial value that depends on itself: {hops}", "no such cycle")
         self.visiting.append(key)
         base = key.removesuffix("!")
@@ -79,7 +79,9 @@ class _Start:
             return {}
         for key in node.keys:
             if key.startswith("dt:"):
-                self.env.setdefault(key, torch.zeros(self.setup.lanes, dtype=self.setup.dtype, device=self.setup.device))
+                self.env.setdefault(
+                    key, torch.zeros(self.setup.lanes, dtype=self.setup.dtype, device=self.setup.device)
+                )
             else:
                 self.value(key)
         found = self.evaluator.call(node, self.env)

@@ -34,8 +34,11 @@ class State:
     resets: Tensor | None = None  # lanes to be reset at the next instant
 
     def copy(self) -> State:
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return State(**{k: dict(v) if isinstance(v, dict) else v for k, v in values.items()})
+        new = State()
+        for f in fields(self):
+            value = getattr(self, f.name)
+            setattr(new, f.name, dict(value) if isinstance(value, dict) else value)
+        return new
 
     def map(self, function: Callable[[Tensor, Tensor | None], Tensor], other: State | None = None) -> State:
         """A copy with every tensor of lanes replaced by function(tensor, the same of `other`); lanes are axis 0."""
