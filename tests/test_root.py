@@ -194,6 +194,19 @@ def test_polish_ends_at_the_root_of_the_true_step_map(solver: Solver) -> None:
         assert float(true(first_root(dense, zero, one, g_lo, g_hi)).detach().abs().max()) > 1e-9
 
 
+def test_polish_resolves_the_shortest_flights() -> None:
+    """A bounce a billionth of a step long, whose interpolant is off by a millionth of it."""
+    flight = 10.0 ** torch.arange(-9.0, 0.0, dtype=torch.float64)
+    one = torch.ones(9, dtype=torch.float64)
+    true = Counted(lambda t: t * (flight - t) * (1 + t))
+    start, value, missing = rising_start(true, one)
+    assert not bool(missing.any())
+    true.calls = 0
+    theta = two_stage(lambda t: t * (flight * (1 + 1e-6) - t), true, start, one, value, true(one))
+    torch.testing.assert_close(theta, flight, rtol=1e-15, atol=EPS)
+    assert true.calls <= 8
+
+
 def test_polish_survives_an_interpolant_that_misses_the_root() -> None:
     aim = lanes(0.2, 0.5, 0.9)
     true = Counted(lambda t: aim - t)

@@ -95,8 +95,9 @@ def two_stage(
         a, b, fa, fb = lo.to(x.dtype).expand_as(x), hi.to(x.dtype).expand_as(x), g_lo, g_hi
         active = (g_lo > 0) & (g_hi < 0)
         eps = torch.finfo(x.dtype).eps
-        # The dense guard's slope, one-sided into the longer half; 1e-5 balances rounding and curvature.
-        ahead = torch.where(b - x > x - a, x + 1e-5 * (b - a), x - 1e-5 * (b - a))
+        # The dense guard's slope, one-sided into the longer half, on the scale of the root: it may be a millionth.
+        nudge = 1e-4 * torch.minimum(x, b - a)
+        ahead = torch.where(b - x > x - a, x + nudge, x - nudge)
         slope = (dense(ahead) - dense(x)) / (ahead - x)
         fx = true(x)
         step = -fx / slope
@@ -106,7 +107,7 @@ def two_stage(
             a, fa = torch.where(low, x, a), torch.where(low, fx, fa)
             b, fb = torch.where(high, x, b), torch.where(high, fx, fb)
             resolution = 2 * eps * x.abs() + 0.5 * xtol
-            rough = (fx != 0) & (step.abs() > resolution) & (b - a > resolution) & torch.isfinite(fx)
+            rough = (fx != 0) & ~(step.abs() <= resolution) & (b - a > resolution) & torch.isfinite(fx)
             active = active & rough & ~settled
             if not bool(active.any()):
                 break
@@ -116,7 +117,7 @@ def two_stage(
             ahead = torch.where(active, torch.where(inside, ahead, 0.5 * (a + b)), x)
             f_ahead = true(ahead)
             # A secant step this small that no longer halves |g| has met the rounding of the map.
-            settled = inside & (f_ahead.abs() > 0.5 * best) & ((ahead - x).abs() < 1e-7 * (hi - lo))
+            settled = inside & (f_ahead.abs() > 0.5 * best) & ((ahead - x).abs() < 1e-7 * x)
             step = -f_ahead * (ahead - x) / (f_ahead - fx)
             x, fx = ahead, f_ahead
         return torch.where(fa < fb.abs(), a, b)
