@@ -488,8 +488,18 @@ def test_next_step_grows_shrinks_and_survives_nonsense() -> None:
     assert got[0] == pytest.approx(0.9) and got[1] == 10 and got[2] == 10
     assert got[3] == got[4] == got[5] == pytest.approx(0.2)
     assert 0.9 < got[6] < 1.1
-    after_rejection = next_step(h[:1], norm[1:2], torch.tensor([2.0], dtype=torch.float64), 5)
-    assert float(after_rejection) == 1.0
+    for rejected in (2.0, math.inf, math.nan):
+        assert float(next_step(h[:1], norm[1:2], torch.tensor([rejected], dtype=torch.float64), 5)) == 1.0
+
+
+@pytest.mark.parametrize("solver", ADAPTIVE, ids=name)
+def test_float32_states_are_controlled_too(solver: AdaptiveSolver) -> None:
+    coarse = type(solver)(rtol=1e-3, atol=1e-4)
+    with torch.no_grad():
+        y, _ = adaptive(coarse, van_der_pol(2.0), torch.tensor([[2.0, 1.0], [0.0, 0.5]]), 2.0)
+        exact, _ = adaptive(solver, van_der_pol(2.0), torch.tensor([[2.0, 1.0], [0.0, 0.5]], dtype=torch.float64), 2.0)
+    assert y.dtype == torch.float32
+    torch.testing.assert_close(y.double(), exact, rtol=1e-2, atol=1e-2)
 
 
 @pytest.mark.parametrize("rate", [1e-6, 1.0, 1e6])

@@ -150,14 +150,14 @@ def next_step(h: Tensor, norm: Tensor, previous_norm: Tensor | float, order: int
 
     The PI controller of Hairer, Norsett & Wanner (Solving ODEs I, II.4, beta = 0.04): `previous_norm` is the norm of
     the attempt before, 1 at the start. A step grows by at most 10, shrinks by at most 5, and does not grow after a
-    rejection (previous_norm > 1). A norm that is not a number shrinks as far as allowed. `order` is the method's.
+    rejection (a norm that is not <= 1). A norm that is not a number shrinks as far as allowed. `order` is the method's.
     """
     with torch.no_grad():
         previous = torch.as_tensor(previous_norm, dtype=norm.dtype, device=norm.device)
-        now = torch.nan_to_num(norm, nan=1e300, posinf=1e300).clamp(min=1e-30).log()
-        before = torch.nan_to_num(previous, nan=2.0).clamp(min=1e-4, max=1.0).log()
+        now = torch.nan_to_num(norm, nan=1e30, posinf=1e30).clamp(min=1e-30).log()
+        before = torch.nan_to_num(previous, nan=1.0).clamp(min=1e-4, max=1.0).log()
         gain = torch.exp(MEMORY * before - (1.0 / order - 0.75 * MEMORY) * now) * SAFETY
-        most = torch.where((previous > 1.0) | (norm > 1.0), 1.0, GROW)
+        most = torch.where((previous <= 1.0) & (norm <= 1.0), GROW, 1.0)
         return h * torch.minimum(gain.clamp(min=SHRINK), most)
 
 
