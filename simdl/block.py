@@ -241,7 +241,7 @@ class Block(Declared):
         return clock(self.period, self.rate, self.offset, str(self))
 
     @property
-    def delay(self) -> int:
+    def latency_ns(self) -> int:
         """The latency in ns."""
         return nanoseconds(self.latency, f"{self}: latency") if self.latency is not None else 0
 
@@ -290,9 +290,9 @@ class Block(Declared):
     def _finish(self) -> None:
         if self.clock is not None and self.methods("derivative"):
             raise _both(type(self).__name__)
-        if self.delay < 0:
+        if self.latency_ns < 0:
             raise ModelError(str(self), f"latency={self.latency!r}", "zero or more")
-        if self.delay and self.clock is None and not self.methods("tick"):
+        if self.latency_ns and self.clock is None and not self.methods("tick"):
             raise ModelError(str(self), f"latency={self.latency!r} without a period", "a block that ticks")
         for name, declaration in self._declared.items():
             if isinstance(declaration, Param) and name not in self.settings:

@@ -1,6 +1,6 @@
 """What a block declares: inputs, outputs, parameters, states and noise.
 
-Each declaration is a descriptor: on the class it is itself, on an instance it is a Port; assigning to an input wires it.
+Each declaration is a descriptor: on the class it is itself, on an instance a Port; assigning to an input wires it.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,7 +32,8 @@ DTYPES: dict[str, torch.dtype] = {
     "float64": torch.float64,
 }
 RESERVED = frozenset(
-    "self t dt next path period rate offset latency stream name declared lanes methods settings".split()
+    "self t dt next path period rate offset latency stream name declared methods settings clock latency_ns drive "
+    "parent label wires faults conditions built children blocks describe".split()
 )
 
 
@@ -207,7 +209,7 @@ class Param(Declaration):
                 )
             return
         try:
-            tensor = torch.as_tensor(value)
+            tensor = as_tensor(value)
         except (TypeError, ValueError, RuntimeError):
             raise ModelError(where, f"{value!r}", "a number or an array of numbers") from None
         if tensor.is_floating_point() and bool(tensor.isnan().any()):
@@ -216,6 +218,15 @@ class Param(Declaration):
             raise ModelError(where, f"{_short(value)}", f"at least {self.low:g} {self.unit}".rstrip())
         if self.high is not None and bool((tensor > self.high).any()):
             raise ModelError(where, f"{_short(value)}", f"at most {self.high:g} {self.unit}".rstrip())
+
+
+def as_tensor(value: Any) -> Tensor:
+    """A number or array as a tensor: Python floats stay float64, where torch would make them float32."""
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, list | tuple) and any(isinstance(item, Tensor) for item in value):
+        return torch.stack([as_tensor(item) for item in value])
+    return torch.as_tensor(np.asarray(value))
 
 
 def _short(value: object) -> str:

@@ -49,7 +49,7 @@ def describe(model: Model) -> str:
                 path or model.name,
                 type(block).__name__,
                 _rate(model, nodes, path),
-                period_text(block.delay) if block.delay else "-",
+                period_text(block.latency_ns) if block.latency_ns else "-",
                 ", ".join(sorted(dtypes)) or "-",
                 ", ".join(reads) or "-",
                 ", ".join(states) or "-",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from simdl.block import Block, Declared
 from simdl.compile.node import Region, Value
-from simdl.declarations import Declaration, Input, Inputs, Noise, Output, Param, State
+from simdl.declarations import Declaration, Input, Inputs, Noise, Output, Param, State, as_tensor
 from simdl.diagram import Diagram
 from simdl.errors import LoopError, ModelError, SimdlError
 from simdl.methods import Crossing, OutputMethod
@@ -237,7 +237,7 @@ class _Flattener:
         return self.formula_keys[id(formula)]
 
     def constant(self, value: Any, where: str) -> str:
-        tensor = value if isinstance(value, Tensor) else torch.as_tensor(value)
+        tensor = value if isinstance(value, Tensor) else as_tensor(value)
         dtype = None if tensor.is_floating_point() or tensor.dtype == torch.int64 else tensor.dtype
         key = f"{where} = {value}" if tensor.ndim == 0 else f"{where} = constant"
         self.flat.values[key] = Value(key, "constant", shape=tuple(tensor.shape), dtype=dtype, initial=tensor)

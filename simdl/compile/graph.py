@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from simdl.block import Block
 from simdl.clock import Clock
 from simdl.compile.flatten import Flat
-from simdl.compile.node import CONDITIONS, ClockId, Node, Region
+from simdl.compile.node import CONDITIONS, ClockId, Node, Region, Value
 from simdl.declarations import Input, Inputs, Output, State
 from simdl.errors import LoopError, ModelError
 from simdl.methods import Crossing, Method, OutputMethod
@@ -71,6 +72,7 @@ class Graph:
                 self._add(
                     Node(key, "sample", _identity, (("x", signal),), (key,), clock=self.clocks.index(region.clock))
                 )
+                self.flat.values[key] = Value(key, "held", shape=(), dtype=torch.bool, initial=False)
                 signal = region.signal = key
             kinds: dict[str, Any] = {"enabled": "enable", "resettable": "reset", "triggered": "trigger"}
             key = f"{region.path}: {region.kind} {region.index}"
@@ -107,12 +109,14 @@ class Graph:
         by_tick = self._ticked_outputs(path, block)
         for method in block.methods("tick"):
             states = tuple(_key(path, n) for n, d in type(block).declared().items() if isinstance(d, State))
-            self._add(add("tick", method, by_tick, clock=clock, delay=block.delay, states=states))
-        for i, method in enumerate(block.methods("hit")):
+            self._add(add("tick", method, by_tick, clock=clock, delay=block.latency_ns, states=states))
+        for method in block.methods("hit"):
             node = add("hit", method, by_tick, clock=clock)
             self.hits.append(self._add(node))
         for method in block.methods("output"):
-            self._add(add("output", method, method.returns, clock=clock, delay=block.delay if clock is not None else 0))
+            self._add(
+                add("output", method, method.returns, clock=clock, delay=block.latency_ns if clock is not None else 0)
+            )
         for method in block.methods("derivative"):
             node = add("derivative", method, states=tuple(_key(path, n) for n in method.returns))
             self.derivatives.append(node)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from simdl.compile.graph import raw
 from simdl.compile.node import CONDITIONS, Node
+from simdl.declarations import as_tensor
 from simdl.errors import ProbeError, SimdlError
 from simdl.port import Formula, Port
 
@@ -32,7 +33,7 @@ def setting(model: Model, key: str, dtype: torch.dtype, cache: dict[str, Tensor]
         return setting(model, model.key(given), dtype)
     if isinstance(given, Formula):
         return given.evaluate(lambda port: setting(model, model.key(port), dtype).unsqueeze(0)).squeeze(0)
-    tensor = torch.as_tensor(given)
+    tensor = as_tensor(given)
     wanted = value.dtype or (dtype if tensor.is_floating_point() or tensor.dtype == torch.int64 else tensor.dtype)
     return tensor.to(wanted)
 
@@ -65,7 +66,7 @@ class _Probe:
                 start = value.initial if value.initial is not None else 0.0
                 if value.kind == "external":
                     start = value.declaration.default if value.declaration.default is not None else 0.0
-                tensor = torch.as_tensor(start)
+                tensor = as_tensor(start)
                 if tensor.dtype == torch.bool and value.dtype is None and not isinstance(start, float):
                     value.dtype = torch.bool
                 if value.shape and tuple(tensor.shape) != tuple(value.shape):
@@ -278,7 +279,7 @@ class _Probe:
             part = results(node, self._call(node, few))
             for key, value in first.items():
                 found = part[key]
-                found = found if isinstance(found, Tensor) else torch.as_tensor(found)
+                found = found if isinstance(found, Tensor) else as_tensor(found)
                 if found.ndim and found.shape[0] not in (lanes, 1) or found.ndim > value.ndim:
                     raise ProbeError(
                         f"{node.path}: {key}",

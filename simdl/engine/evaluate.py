@@ -11,6 +11,7 @@ from torch import Tensor
 from simdl.compile.graph import raw
 from simdl.compile.node import Node
 from simdl.compile.probe import results
+from simdl.declarations import as_tensor
 from simdl.engine.setup import Setup
 from simdl.errors import RunError, SimdlError
 
@@ -49,7 +50,7 @@ class Evaluator:
         """A returned value as (lanes, *shape) in its port's type."""
         dtype = self.types.get(key, self.dtype)
         if type(value) is not Tensor:
-            value = torch.as_tensor(value, device=self.device)
+            value = as_tensor(value).to(self.device)
         if value.dtype != dtype:
             value = value.to(dtype)
         shape = (self.lanes, *self.shapes.get(key, ()))

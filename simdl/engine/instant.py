@@ -11,6 +11,7 @@ from simdl import random
 from simdl.clock import FOREVER, SECOND, nanoseconds, seconds
 from simdl.compile.graph import raw
 from simdl.compile.node import CONDITIONS, ClockId, Node, Region
+from simdl.declarations import as_tensor
 from simdl.engine.evaluate import Env, Evaluator
 from simdl.engine.record import Recorder
 from simdl.engine.setup import Setup
@@ -200,7 +201,7 @@ class Instants:
     def start_of(self, key: str) -> Tensor:
         value = self.model.values[key]
         start = 0.0 if value.initial is None else value.initial
-        return self.evaluator.fit(key, torch.as_tensor(start).unsqueeze(0))
+        return self.evaluator.fit(key, as_tensor(start).unsqueeze(0))
 
     def _ticked(self, node: Node, state: State, env: Env, ns: int, mask: Tensor | None, commits: Env) -> None:
         """A node of a clock: its outputs are held or queued, its states committed after the record."""

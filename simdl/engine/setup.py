@@ -14,6 +14,7 @@ from simdl.clock import FOREVER, SECOND, nanoseconds
 from simdl.compile import Model
 from simdl.compile.node import Value
 from simdl.compile.probe import setting
+from simdl.declarations import as_tensor
 from simdl.errors import RunError
 from simdl.port import Formula, Port, Signal
 from simdl.random import stream_key
@@ -42,7 +43,7 @@ class Setup:
     def full(self, value: Value, given: Any, where: str) -> tuple[Tensor, bool]:
         """A given value as (lanes, *shape), and whether it came with a lane axis."""
         try:
-            tensor = given if isinstance(given, Tensor) else torch.as_tensor(given)
+            tensor = given if isinstance(given, Tensor) else as_tensor(given)
         except (TypeError, ValueError, RuntimeError):
             raise RunError(where, f"{given!r}", "a number or an array of numbers") from None
         dtype = self.type_of(value)
@@ -105,7 +106,7 @@ def count_lanes(model: Model, lanes: int | None, settings: Settings, inputs: Set
     for name, given in settings.items():
         value = _settable(model, name)
         if isinstance(given, Tensor | list | tuple) or hasattr(given, "shape"):
-            tensor = torch.as_tensor(given)
+            tensor = as_tensor(given)
             if tensor.ndim == len(value.shape or ()) + 1:
                 found[value.key] = tensor.shape[0]
     for name, given in inputs.items():
@@ -131,10 +132,10 @@ def _input_lanes(model: Model, name: Any, given: Any) -> int | None:
     value = model.values.get(model.key(name))
     shape = (value.shape or ()) if value is not None else ()
     if isinstance(given, tuple) and len(given) == 2 or hasattr(given, "t"):
-        values = torch.as_tensor(given[1] if isinstance(given, tuple) else given.values)
+        values = as_tensor(given[1] if isinstance(given, tuple) else given.values)
         return values.shape[0] if values.ndim == len(shape) + 2 else None
     if isinstance(given, Tensor | list) or hasattr(given, "shape"):
-        tensor = torch.as_tensor(given)
+        tensor = as_tensor(given)
         return tensor.shape[0] if tensor.ndim == len(shape) + 1 else None
     return None
 
@@ -229,7 +230,7 @@ def set_input(setup: Setup, name: Any, given: Any) -> None:
         return
     t, values = (given.t, given.values) if trace else given
     stamps = [nanoseconds(float(s), f"{where}: time") for s in torch.as_tensor(t, dtype=torch.float64).tolist()]
-    values = torch.as_tensor(values).to(dtype=setup.type_of(value), device=setup.device)
+    values = as_tensor(values).to(dtype=setup.type_of(value), device=setup.device)
     shape = tuple(value.shape or ())
     if values.ndim == len(shape) + 1:
         values = values.unsqueeze(0)

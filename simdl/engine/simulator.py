@@ -195,10 +195,8 @@ class Simulator:
         if worst > self.accuracy:
             self.accuracy = worst
             if worst > 1e-3:
-                key = self.model.continuous[0]
-                for key, rows in self.instants.rows.items():
-                    if rows.start <= int(error.argmax()) < rows.stop:
-                        break
+                at = int(error.argmax())
+                key = next(k for k, rows in self.instants.rows.items() if rows.start <= at < rows.stop)
                 self._checked = CHECKED
                 warnings.warn(
                     f"{key}: half the step changes it by {worst:.2g} relative at t = {self.t:g} s. "

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from simdl.compile.graph import raw
 from simdl.compile.node import CONDITIONS, Node
+from simdl.declarations import as_tensor
 from simdl.engine.evaluate import Env, Evaluator
 from simdl.engine.setup import Setup
 from simdl.errors import LoopError
@@ -50,7 +51,7 @@ class _Start:
             held = value is not None and value.kind == "held"
             if node is None or (held and (value is None or value.initial is not None)):
                 initial = value.initial if value is not None and value.initial is not None else 0.0
-                self.env[key] = self.evaluator.fit(key, torch.as_tensor(initial).unsqueeze(0))
+                self.env[key] = self.evaluator.fit(key, as_tensor(initial).unsqueeze(0))
             else:
                 self.call(node)
         if value is not None and value.kind == "discrete":
@@ -71,7 +72,7 @@ class _Start:
                 self.env[raw(name)] = self.env[name]
         if key not in self.env:
             initial = value.initial if value.initial is not None else 0.0
-            self.env[key] = self.evaluator.fit(key, torch.as_tensor(initial).unsqueeze(0))
+            self.env[key] = self.evaluator.fit(key, as_tensor(initial).unsqueeze(0))
 
     def call(self, node: Node) -> dict[str, Tensor]:
         if node.kind in CONDITIONS or node.kind == "sample":

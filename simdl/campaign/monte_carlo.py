@@ -1,0 +1,125 @@
+"""Running thousands of lanes: drawn, cut into shards, simulated, checked, kept as far as memory allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from simdl.block import Declared
+from simdl.campaign.campaign import Campaign
+from simdl.campaign.shard import Job, Shard, signals_of
+from simdl.clock import Duration, nanoseconds, seconds
+from simdl.compile import Model, compile_model
+from simdl.engine.simulator import horizon
+from simdl.engine.solver import Solver
+from simdl.errors import RunError
+from simdl.port import Signal
+from simdl.progress import progress as progress_bar
+from simdl.requirements import Requirement, requirement
+
+MEMORY = 1 << 30  # bytes of traces that one shard may hold; a campaign keeps its traces below it
+
+
+def monte_carlo(
+    model: Declared | Model, space: Mapping[Any, Any], *, lanes: int, until: Duration,
+    inputs: Mapping[Any, Any] | None = None, set: Mapping[Any, Any] | None = None, seed: int = 0,
+    record: Iterable[str | Signal] | None = None, every: Duration | None = None,
+    requirements: Mapping[str, Requirement | str] | None = None, dtype: torch.dtype = torch.float64,
+    solver: Solver | None = None, keep: bool | None = None, shard: int | None = None, workers: int = 1,
+    first: int = 0, ids: Tensor | Iterable[int] | None = None, out: str | Path | None = None,
+    progress: bool | None = None, sink: Any = None,
+) -> Campaign:  # fmt: skip
+    """Run a model over lanes drawn from a space of parameters, initial states and inputs, and check requirements.
+
+    space: port or path -> distribution (`Uniform`, `Normal`, `Choice`, …). Lane i draws the same values and noise
+    whatever other lanes run, and whatever `shard` (lanes at once), `workers` (processes) and `first` (its first
+    number) are. requirements: name -> requirement or its text; they need `every=`. keep: whether to keep traces (by
+    default when they fit into 1 GiB). out: a folder to which shards are written as they finish; a campaign that was
+    killed goes on there. Ctrl-C keeps the lanes that are done (`campaign.complete` is then False).
+
+    Raises ModelError, RunError and RequirementError before anything runs; a lane that fails becomes a row of
+    `campaign.status` with its cause.
+    """
+    if isinstance(lanes, bool) or not isinstance(lanes, int) or lanes < 1:
+        raise RunError("monte_carlo", f"lanes={lanes!r}", "a whole number of at least 1")
+    compiled = compile_model(model)
+    checks = {
+        name: requirement(given) if isinstance(given, str) else given for name, given in (requirements or {}).items()
+    }
+    end = horizon(until)
+    if checks and every is None:
+        raise RunError("monte_carlo", "requirements without every=", "the grid on which they are checked", "every=0.01")
+    units = {path: compiled.unit(path) for path in compiled.ports()}
+    for one in checks.values():
+        one.check(until, every, units)
+    recorded = None if record is None else tuple(dict.fromkeys([*record, *signals_of(checks)]))
+    if record is None and checks:
+        recorded = tuple(dict.fromkeys([*compiled.recorded(None), *map(_path(compiled), signals_of(checks))]))
+    wanted = torch.arange(first, first + lanes) if ids is None else torch.as_tensor(
+        list(ids) if not isinstance(ids, Tensor) else ids, dtype=torch.int64)  # fmt: skip
+    samples = end // nanoseconds(every) + 1 if every is not None else 1000
+    per_lane = len(compiled.recorded(recorded)) * samples * 8
+    size = shard or max(1, min(2048, MEMORY // max(1, 3 * per_lane)))
+    size = min(size, len(wanted))
+    kept = keep if keep is not None else per_lane * len(wanted) <= MEMORY
+    names = {compiled.key(k): v for k, v in space.items()}
+    job = Job(
+        compiled.root, until, names, dict(inputs or {}), dict(set or {}), recorded, every, checks, seed, dtype, solver,
+        kept, sink,
+    )  # fmt: skip
+    store = _store(out, compiled, job, recorded, end) if out is not None else None
+    todo = wanted if store is None else torch.tensor(store.todo(wanted.tolist()), dtype=torch.int64)
+    parts = [todo[i : i + size] for i in range(0, len(todo), size)]
+    done: list[Shard] = store.finished(wanted) if store is not None else []
+    complete = True
+    total = len(parts) * seconds(end)
+    title = f"{compiled.name}: {len(todo)} lanes"
+    with progress_bar(title, round(total, 3), progress) as bar:
+        try:
+            for result in _run(job, parts, workers, bar):
+                if store is not None:
+                    store.write(result)
+                done.append(result)
+        except KeyboardInterrupt:
+            complete = False
+            if not done:
+                raise
+        finally:
+            if store is not None:
+                store.close(complete and len(done) > 0)
+    return Campaign.of(compiled, job, wanted, done, complete)
+
+
+def _path(model: Model) -> Any:
+    return lambda signal: signal if isinstance(signal, str) else next(
+        (p for p, k in model.recorded([signal]).items()), str(signal)
+    )  # fmt: skip
+
+
+def _run(job: Job, parts: list[Tensor], workers: int, bar: Any) -> Iterator[Shard]:
+    if workers <= 1 or len(parts) <= 1:
+        for part in parts:
+            at = 0.0
+
+            def tell(t: float) -> None:
+                nonlocal at
+                bar.advance(t - at)
+                at = t
+
+            yield job.run(part, tell)
+        return
+    from simdl.campaign.workers import spread
+
+    for result in spread(job, parts, workers):
+        bar.advance(seconds(horizon(job.until)))
+        yield result
+
+
+def _store(out: str | Path, model: Model, job: Job, recorded: Any, end: int) -> Any:
+    from simdl.campaign.store import Store
+
+    return Store(Path(out), model, job, end)

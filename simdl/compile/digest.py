@@ -1,0 +1,52 @@
+"""A hash of what a model computes: blocks, wiring, clocks, parameters and weights. Equal models give equal hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from simdl.compile.model import Model
+
+
+def digest(model: Model) -> str:
+    """SHA-256, in hex, over the compiled model. The source text of its blocks' methods counts; names of Python
+    variables that hold the diagram do not."""
+    found = hashlib.sha256()
+
+    def add(*parts: Any) -> None:
+        for part in parts:
+            found.update(f"{part}\0".encode())
+
+    for path, owner in sorted(model.flat.owners.items()):
+        kind = type(owner)
+        add(path, kind.__qualname__, *(f"{f}={getattr(owner, f, None)}" for f in kind._fields()))
+        for name, value in sorted(owner.settings.items()):
+            add(name, _plain(value))
+        for _, value in sorted(vars(owner).items()):
+            if isinstance(value, nn.Module):
+                for key, tensor in sorted(value.state_dict().items()):
+                    add(key, _plain(tensor))
+    for node in sorted(model.graph.nodes, key=lambda n: n.path):
+        add(node.path, node.kind, node.clock, node.delay, node.reads)
+        function = getattr(node.function, "__func__", node.function)
+        if node.block or node.kind == "output":
+            try:
+                add(inspect.getsource(function))
+            except (OSError, TypeError):
+                add(getattr(function, "__qualname__", ""))
+    for region in model.regions:
+        add(region.kind, region.path, region.signal, region.outputs, region.edge)
+    return found.hexdigest()
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Tensor):
+        data = value.detach().cpu().contiguous()
+        raw = data.reshape(-1).view(torch.uint8).numpy().tobytes() if data.numel() else b""
+        return f"{data.dtype} {tuple(data.shape)} {hashlib.sha256(raw).hexdigest()}"
+    return repr(value)
