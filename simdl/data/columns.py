@@ -48,8 +48,8 @@ class Grid:
                 f"a whole multiple or fraction of every_ns={every}",
             )  # fmt: skip
         start = max(s.start_ns for s in signals)
-        end = min(s.start_ns + (shards.samples(s.name) - 1) * s.every_ns + max(s.every_ns - every, 0) for s in signals)
-        return cls(start, every, max((end - start) // every + 1, 0))
+        end = min(s.start_ns + shards.samples(s.name) * s.every_ns for s in signals)  # a value is held until the next
+        return cls(start, every, max(-(-(end - start) // every), 0))
 
     def index(self, signal: Signal) -> Tensor | None:
         """For every instant the signal's latest sample; None where that is simply each of them in turn."""

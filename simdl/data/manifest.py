@@ -14,10 +14,13 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import safetensors
+import torch
+
+import simdl
 from simdl.data.jsonl import seal, unseal
 from simdl.data.schema import Schema
 from simdl.data.shard import SUFFIX, Entry, describe
@@ -71,13 +74,12 @@ def shard_line(entry: Entry) -> bytes:
 
 def current_versions() -> dict[str, str]:
     """Of what decides the numbers and the bytes."""
-    found = {"python": platform.python_version()}
-    for package in ("simdl", "torch", "safetensors"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:  # run from a checkout
-            found[package] = "unknown"
-    return found
+    return {
+        "python": platform.python_version(),
+        "simdl": simdl.__version__,
+        "torch": str(torch.__version__),
+        "safetensors": safetensors.__version__,
+    }
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -157,12 +159,14 @@ def _body(manifest: Manifest, line: bytes, where: str, seen: dict[int, str], las
             manifest.versions = record.get("versions", {})
         else:
             raise DataError(where, f"a record of kind {kind!r:.40}", "shard, versions or end")
-    except DataError:
+    except DataError as found:
         manifest.complete = False
+        fault = found
         if last and not line.endswith(b"\n"):
             manifest.torn = True
             fault = DataError(
-                where, "the last line is cut off: its writer was killed, or the file was truncated",
+                where,
+                "the last line is cut off: its writer was killed, or the file was truncated",
                 fix="open the folder with ShardWriter and go on, or read the rest: Shards(folder, skip_corrupt=True)",
-            )  # fmt: skip
+            )
         manifest.faults.append(fault)

@@ -165,7 +165,12 @@ def store(
     tensors["lane"] = identity.to(torch.int64)
     if own is not None:
         tensors["seed"] = own
-    tensors = {name: value[keep].contiguous() if causes else value.contiguous() for name, value in tensors.items()}
+    tensors = {name: value[keep] if causes else value for name, value in tensors.items()}
+    seen: set[int] = set()
+    for name, value in tensors.items():  # the format refuses views of one storage: two names for one signal
+        storage = value.untyped_storage().data_ptr()
+        tensors[name] = value.clone(memory_format=torch.contiguous_format) if storage in seen else value.contiguous()
+        seen.add(storage)
 
     samples = {s.name: tensors[f"signal/{s.name}"].shape[1] for s in schema.signals}
     kept = tuple(tensors["lane"].tolist())

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+import torch
 from torch import Tensor
 
 from simdl.data.durable import Journal, Lock, leftovers, make_folder, remove, set_aside, write_file
@@ -148,7 +149,7 @@ class ShardWriter:
         drop_nonfinite: bool = False,
     ) -> Entry:
         """Write one batch of lanes as one shard. Returns when it is safe on the disk. Arguments as for `store`."""
-        again = sorted(self._done & {int(lane) for lane in lanes})
+        again = sorted(self._done.intersection(torch.as_tensor(lanes).flatten().tolist()))
         if again:
             raise DataError(str(self.folder), f"{describe(again)} already written", "each lane once", "use todo(lanes)")
         entry = store(
@@ -187,10 +188,12 @@ class ShardWriter:
 
     def finish(self) -> None:
         """Note that the data set is complete, and close. More lanes may still be added by opening it again."""
-        if not self._manifest.complete:
-            self._journal.append(self._manifest.end_line())
-            self._manifest.complete = True
-        self.close()
+        try:
+            if not self._manifest.complete:
+                self._journal.append(self._manifest.end_line())
+                self._manifest.complete = True
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Close without calling the data set complete."""
