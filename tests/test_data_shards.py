@@ -34,8 +34,15 @@ def values(lanes: list[int]) -> tuple[dict[str, torch.Tensor], dict[str, torch.T
     rows = []
     for lane in lanes:
         g = torch.Generator().manual_seed(lane)
-        rows.append((torch.randn(40, generator=g), torch.randn(40, 3, generator=g).double(), torch.rand(4, generator=g),
-                     torch.randint(0, 5, (40,), generator=g).to(torch.uint8), torch.rand(1, generator=g)[0].double()))  # fmt: skip
+        rows.append(
+            (
+                torch.randn(40, generator=g),
+                torch.randn(40, 3, generator=g).double(),
+                torch.rand(4, generator=g),
+                torch.randint(0, 5, (40,), generator=g).to(torch.uint8),
+                torch.rand(1, generator=g)[0].double(),
+            )
+        )
     v, f, s, m, p = (torch.stack(column) for column in zip(*rows))
     return {"cell.voltage": v, "force": f, "soc": s, "mode": m}, {"cell.mass": p, "cycle": torch.tensor(lanes) % 3}
 
@@ -223,13 +230,21 @@ def test_wrong_arguments_are_named(tmp_path: Path) -> None:
     signals, params = values([0, 1])
     with ShardWriter(tmp_path, SCHEMA) as writer:
         for given, rest, message in [
-            ({**signals, "cell.volt": signals["force"]}, params, "cell.volt is not in the schema\n  did you mean: cell.voltage"),
+            (
+                {**signals, "cell.volt": signals["force"]},
+                params,
+                "cell.volt is not in the schema\n  did you mean: cell.voltage",
+            ),
             ({k: v for k, v in signals.items() if k != "soc"}, params, "soc is not given"),
-            ({**signals, "force": signals["force"][:, :, :2]}, params, r"force: shape \(2, 40, 2\)\n  expected: \(2, time, 3\)"),
+            (
+                {**signals, "force": signals["force"][:, :, :2]},
+                params,
+                r"force: shape \(2, 40, 2\)\n  expected: \(2, time, 3\)",
+            ),
             ({**signals, "soc": signals["soc"][:1]}, params, r"soc: shape \(1, 4\)\n  expected: \(2, time\)"),
             ({**signals, "mode": signals["soc"]}, params, "mode: torch.float32\n  expected: torch.uint8"),
             (signals, {}, "cell.mass is not given"),
-        ]:  # fmt: skip
+        ]:
             with pytest.raises(DataError, match=message):
                 writer.write([0, 1], given, rest)
         for lanes in ([1, 1], [-1, 0], [0.5, 1.0], [[0, 1]]):
@@ -283,8 +298,13 @@ def test_one_writer_a_folder(tmp_path: Path) -> None:
         "print('ready', flush=True); sys.stdin.read()"
     )
     schema = Schema([Signal("x", 1)])
-    other = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdin=subprocess.PIPE,
-                             stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent)  # fmt: skip
+    other = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+    )
     assert other.stdout and other.stdout.readline() == "ready\n"
     with pytest.raises(DataError, match=rf"is being written by another process \(pid {other.pid} on ") as error:
         ShardWriter(tmp_path, schema)
@@ -336,8 +356,13 @@ print(resident() - before)
 """
     if not Path("/proc/self/statm").exists():
         pytest.skip("needs /proc")
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parent.parent,
-                          env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 30_000_000  # of 128 MB: most of the growth is code of torch
 

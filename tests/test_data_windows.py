@@ -35,11 +35,18 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Shards:
         for lanes in ([0, 1], [2], [3, 4]):
             lane = 1000.0 * torch.tensor(lanes)[:, None]
             u = lane + torch.arange(SAMPLES)
-            writer.write(lanes, {
-                "u": u, "f": torch.stack([u + 0.25, u + 0.5], -1), "y": -u, "ok": u % 3 != 0,
-                "slow": lane + 4 * torch.arange(SAMPLES // 4), "fast": lane + torch.arange(1, SAMPLES, 0.5)[: 2 * SAMPLES - 2],
-                "image": (u % 251).to(torch.uint8)[..., None, None, None].expand(-1, -1, 1, 2, 2),
-            })  # fmt: skip
+            writer.write(
+                lanes,
+                {
+                    "u": u,
+                    "f": torch.stack([u + 0.25, u + 0.5], -1),
+                    "y": -u,
+                    "ok": u % 3 != 0,
+                    "slow": lane + 4 * torch.arange(SAMPLES // 4),
+                    "fast": lane + torch.arange(1, SAMPLES, 0.5)[: 2 * SAMPLES - 2],
+                    "image": (u % 251).to(torch.uint8)[..., None, None, None].expand(-1, -1, 1, 2, 2),
+                },
+            )
     return Shards(folder)
 
 
@@ -51,14 +58,29 @@ def by_definition(lane: int, last: int, length: int, fill: str) -> list[float]:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    length=st.integers(1, 9), hop=st.integers(1, 5), horizon=st.integers(0, 3), fill=st.sampled_from(["none", "hold", "zeros"]),
-    target=st.sampled_from(["last", "all"]), memory=st.sampled_from([0, 2**30]), data=st.data(),
-)  # fmt: skip
+    length=st.integers(1, 9),
+    hop=st.integers(1, 5),
+    horizon=st.integers(0, 3),
+    fill=st.sampled_from(["none", "hold", "zeros"]),
+    target=st.sampled_from(["last", "all"]),
+    memory=st.sampled_from([0, 2**30]),
+    data=st.data(),
+)
 def test_windows_are_those_of_the_definition(
     shards: Shards, length: int, hop: int, horizon: int, fill: str, target: str, memory: int, data: st.DataObject
 ) -> None:
-    windows = Windows(shards, ["u"], ["y"], length=length, hop=hop, fill=fill, horizon=horizon, target=target,
-                      dtype=torch.float64, memory=memory)  # type: ignore[arg-type]  # fmt: skip
+    windows = Windows(
+        shards,
+        ["u"],
+        ["y"],
+        length=length,
+        hop=hop,
+        fill=fill,
+        horizon=horizon,
+        target=target,
+        dtype=torch.float64,
+        memory=memory,
+    )  # type: ignore[arg-type]
     ends = range(0 if fill != "none" else length - 1, SAMPLES - horizon, hop)
     every = [(lane, end) for lane in range(LANES) for end in ends]
     assert len(windows) == len(every)
@@ -78,8 +100,21 @@ def test_windows_are_those_of_the_definition(
 @pytest.mark.parametrize("target", ["last", "all"])
 def test_memory_decides_the_speed_not_the_values(shards: Shards, fill: str, target: str) -> None:
     norm = Normalisation.of(shards, ["u", "f", "slow"])
-    pair = [Windows(shards.only([4, 0, 2]), ["u", "f"], ["slow"], length=5, hop=2, fill=fill, target=target, every_ns=S,
-                    normalise=norm, memory=memory) for memory in (0, 2**30)]  # type: ignore[arg-type]  # fmt: skip
+    pair = [
+        Windows(
+            shards.only([4, 0, 2]),
+            ["u", "f"],
+            ["slow"],
+            length=5,
+            hop=2,
+            fill=fill,
+            target=target,
+            every_ns=S,
+            normalise=norm,
+            memory=memory,
+        )
+        for memory in (0, 2**30)
+    ]  # type: ignore[arg-type]
     index = torch.randperm(len(pair[0]))
     for a, b in zip(pair[0].batch(index), pair[1].batch(index)):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
@@ -205,7 +240,13 @@ def test_the_fingerprint_tells_data_apart(shards: Shards) -> None:
         return Sequences(shards, **{"inputs": ["u"], "targets": ["y"], **words}).fingerprint()  # type: ignore[arg-type]
 
     assert sequences() == sequences() and sequences(memory=0) == sequences()
-    others = {sequences(inputs=["f"]), sequences(dtype=torch.float64), sequences(inputs={"v": "u"}),
-              sequences(normalise=Normalisation.of(shards, ["u", "y"])), Sequences(shards.only([0, 1]), ["u"], ["y"]).fingerprint(),
-              Windows(shards, ["u"], ["y"], length=2).fingerprint(), Windows(shards, ["u"], ["y"], length=3).fingerprint()}  # fmt: skip
+    others = {
+        sequences(inputs=["f"]),
+        sequences(dtype=torch.float64),
+        sequences(inputs={"v": "u"}),
+        sequences(normalise=Normalisation.of(shards, ["u", "y"])),
+        Sequences(shards.only([0, 1]), ["u"], ["y"]).fingerprint(),
+        Windows(shards, ["u"], ["y"], length=2).fingerprint(),
+        Windows(shards, ["u"], ["y"], length=3).fingerprint(),
+    }
     assert len(others | {sequences()}) == 8
