@@ -2,101 +2,102 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from simdl.clock import period_text
 
 if TYPE_CHECKING:
     from simdl.compile.model import Model
-    from simdl.compile.node import Node
+    from simdl.compile.node import ClockId, Node
 
 
 def describe(model: Model) -> str:
-    """One line a block in order of execution, then every edge between rates with its delay."""
+    """One line a block in order of execution, every edge between rates with its delay, and the conditions."""
     rows = [("block", "kind", "rate", "latency", "type", "reads", "states")]
-    order: dict[str, None] = {}
-    lanes = [("hit", i) for i in range(len(model.hits))]
-    lanes += [("trigger", r.index) for r in model.regions if r.kind == "triggered"]
-    for i in range(len(model.clocks)):
-        for node in model.instant(frozenset([i]), ()):
-            order.setdefault(node.block)
-    order |= dict.fromkeys(model.blocks)
-    order.pop("", None) if "" not in model.blocks else None
-    for path in [p for p in order if p in model.blocks]:
-        block = model.blocks[path]
-        nodes = [n for n in model.graph.nodes if n.block == path and n.kind != "hold"]
-        reads = sorted(
-            {
-                k.split(":")[0]
-                for n in nodes
-                for k in n.keys
-                if not k.startswith(f"{path}.") and not k.startswith("dt:") and " = " not in k
-            }
-        )
-        states = [
-            k.rpartition(".")[2]
-            for k in (*model.continuous, *model.discrete, *model.modes)
-            if model.values[k].block == path
-        ]
-        dtypes = {
-            str(model.values[w].dtype or "float").removeprefix("torch.")
-            for n in nodes
-            for w in n.writes
-            if w in model.values
-        }
-        rows.append(
-            (
-                path or model.name,
-                type(block).__name__,
-                _rate(model, nodes, path),
-                period_text(block.latency_ns) if block.latency_ns else "-",
-                ", ".join(sorted(dtypes)) or "-",
-                ", ".join(reads) or "-",
-                ", ".join(states) or "-",
-            )
-        )
+    rows += [_row(model, path) for path in _order(model)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines.insert(1, "  ".join("-" * w for w in widths))
-    edges = list(_edges(model))
+    edges = list(dict.fromkeys(_edges(model)))
     lines += ["", "edges between rates:" if edges else "no edges between rates", *edges]
     if model.regions:
         lines += ["", "conditions:"]
-        lines += [
-            f"  {r.path}: {r.kind} by {r.signal}" + (f", outputs {r.outputs}" if r.kind == "enabled" else "")
-            for r in model.regions
-        ]
+    for region in model.regions:
+        outputs = f", outputs {region.outputs}" if region.kind == "enabled" else f", {region.edge}"
+        lines.append(f"  {region.path}: {region.kind} by {region.signal.removeprefix(region.path + ': ')}{outputs}")
     return "\n".join(lines)
 
 
-def _rate(model: Model, nodes: list[Node], path: str) -> str:
-    for node in nodes:
-        if isinstance(node.clock, int):
-            return str(model.clocks[node.clock])
-        if isinstance(node.clock, tuple):
-            return "hits" if node.clock[0] == "hit" else "triggered"
-    return "continuous"
+def _order(model: Model) -> list[str]:
+    """The blocks in the order in which an instant with all clocks would run them."""
+    order: dict[str, None] = {}
+    for i in range(len(model.clocks)):
+        order |= dict.fromkeys(node.block for node in model.instant(frozenset([i]), ()))
+    order |= dict.fromkeys(model.blocks)
+    return [path for path in order if path in model.blocks]
 
 
-def _edges(model: Model) -> list[str]:
-    found: dict[str, None] = {}
-    for node in model.graph.nodes:
-        if not node.block and node.kind != "formula":
+def _nodes(model: Model) -> list[Node]:
+    graph = model.graph
+    return [*graph.nodes, *graph.derivatives, *graph.crossings, *graph.resets.values()]
+
+
+def _row(model: Model, path: str) -> tuple[str, ...]:
+    block = model.blocks[path]
+    nodes = [n for n in _nodes(model) if n.block == path and n.kind != "hold"]
+    states = [k for k in (*model.continuous, *model.discrete, *model.modes) if model.values[k].block == path]
+    written = [w for n in nodes for w in n.writes if w in model.values and n.kind != "crossing"]
+    dtypes = {str(model.values[key].dtype or "float").removeprefix("torch.") for key in (*written, *states)}
+    reads = {key for n in nodes for key in _sources(model, n) if model.values[key].block != path}
+    return (
+        path or model.name,
+        type(block).__name__,
+        _rate(model, next((n.clock for n in nodes if n.clock is not None), None)),
+        period_text(block.latency_ns) if block.latency_ns else "-",
+        ", ".join(sorted(dtypes)) or "-",
+        ", ".join(sorted(reads)) or "-",
+        ", ".join(key.rpartition(".")[2] for key in states) or "-",
+    )
+
+
+def _rate(model: Model, clock: ClockId | None) -> str:
+    if isinstance(clock, tuple):
+        return "hits" if clock[0] == "hit" else "triggered"
+    return "continuous" if clock is None else str(model.clocks[clock])
+
+
+def _sources(model: Model, node: Node) -> Iterator[str]:
+    """The ports that a node reads, through the formulas on its wires."""
+    stack = list(node.keys)
+    while stack:
+        key = stack.pop()
+        value = model.values.get(key)
+        if value is None or value.kind in ("param", "constant", "noise"):
             continue
-        for key in node.keys:
-            source = model.graph.producer.get(key)
-            value = model.values.get(key)
-            if value is None or value.owner is None or value.block == node.block:
+        producer = model.graph.producer.get(key)
+        if producer is not None and producer.kind == "formula":
+            stack.extend(producer.keys)
+        elif value.owner is not None:
+            yield key
+
+
+def _edges(model: Model) -> Iterator[str]:
+    for node in _nodes(model):
+        if not node.block or node.kind == "hold":
+            continue
+        for key in _sources(model, node):
+            value = model.values[key]
+            if value.block == node.block:
                 continue
-            delayed = next((n for n in model.graph.nodes if key in n.writes and n.delay), None)
-            producer = source or delayed
-            if producer is None or (producer.clock == node.clock and not producer.delay):
+            writer = next((n for n in model.graph.nodes if key in n.writes), None)
+            clock = writer.clock if writer is not None else None
+            if clock == node.clock and not (writer is not None and writer.delay):
                 continue
-            if producer.clock is None and isinstance(node.clock, int):
-                how = "sampled at its ticks"
-            elif producer.clock is None:
-                continue
+            if clock is None:
+                how = f"sampled at {_rate(model, node.clock)}" if value.kind != "external" else "read at its ticks"
             else:
-                how = "held" + (f", {period_text(producer.delay)} after its tick" if producer.delay else "")
-            found[f"  {key} -> {node.path.split(':')[0]}: {how}"] = None
-    return list(found)
+                how = f"{_rate(model, clock)}, held"
+                if writer is not None and writer.delay:
+                    how += f", {period_text(writer.delay)} after its tick"
+            yield f"  {key} -> {node.block or model.name}: {how}"

@@ -40,8 +40,9 @@ class Guarded:
         self.walk, self.span = walk, walk.span
         self.crossings = walk.segments.model.crossings
         self.model = walk.segments.model
-        self.counts = torch.zeros(len(self.crossings), walk.segments.setup.lanes, dtype=torch.int64)
-        self.values = torch.zeros(len(self.crossings), walk.segments.setup.lanes)
+        shape, device = (len(self.crossings), walk.segments.setup.lanes), walk.segments.setup.device
+        self.counts = torch.zeros(shape, dtype=torch.int64, device=device)
+        self.values = torch.zeros(shape, device=device)
         self.armed = torch.zeros_like(self.counts, dtype=torch.bool)
 
     def begin(self) -> None:
@@ -78,7 +79,7 @@ class Guarded:
             def along(s: Tensor) -> Tensor:
                 return self.span.guards(tau + s, y + s.to(y.dtype) * slope)
 
-            zero = torch.zeros((), dtype=torch.float64)
+            zero = torch.zeros((), dtype=torch.float64, device=tau.device)
             rates: Tensor = torch.func.jvp(along, (zero,), (torch.ones_like(zero),))[1]
         return rates
 
@@ -153,7 +154,7 @@ class Guarded:
             def along(s: Tensor) -> Tensor:
                 return span.guards(tau + s, y + s.to(y.dtype) * slope)
 
-            zero = torch.zeros((), dtype=torch.float64)
+            zero = torch.zeros((), dtype=torch.float64, device=tau.device)
             rates: Tensor = torch.func.jvp(along, (zero,), (torch.ones_like(zero),))[1]
             rate = rates.gather(0, which)[0]
         rate = torch.where(lanes & (rate != 0), rate, 1.0)

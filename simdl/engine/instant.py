@@ -232,7 +232,7 @@ class Instants:
         assert isinstance(node.clock, tuple)
         index = node.clock[1]
         now = state.next_hit[index]
-        wait = torch.where(torch.isfinite(following), following.double(), torch.tensor(4e9, dtype=torch.float64))
+        wait = torch.where(torch.isfinite(following), following.double(), 4e9)
         delay = torch.clamp(torch.round(wait * SECOND), min=1).to(torch.int64)
         later = torch.where(torch.isfinite(following), now + delay, torch.full_like(now, FOREVER))
         due = torch.ones_like(now, dtype=torch.bool) if mask is None else mask

@@ -81,7 +81,7 @@ class Recorder:
                 t = torch.tensor([seconds(ns) for ns in self.times[key]], dtype=torch.float64)
                 columns = self.columns[key]
                 if columns:
-                    values = torch.stack(columns, dim=1)
+                    values = torch.stack(columns, dim=1).cpu()
                 else:
                     value = self.setup.model.values[key]
                     values = torch.zeros(self.setup.lanes, 0, *(value.shape or ()), dtype=self.setup.type_of(value))

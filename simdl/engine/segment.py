@@ -122,11 +122,12 @@ class Walk:
     def __init__(self, segments: Segments, span: Span, failures: Failures) -> None:
         self.segments, self.span, self.failures, self.state = segments, span, failures, span.state
         self.solver = segments.solver
-        lanes = segments.setup.lanes
+        lanes, device = segments.setup.lanes, segments.setup.device
         self.y = span.state.y
         self.carry = span.state.carry
-        self.tau = torch.zeros(lanes, dtype=torch.float64)
-        self.alive = ~span.state.frozen if span.state.frozen is not None else torch.ones(lanes, dtype=torch.bool)
+        self.tau = torch.zeros(lanes, dtype=torch.float64, device=device)
+        everyone = torch.ones(lanes, dtype=torch.bool, device=device)
+        self.alive = everyone if span.state.frozen is None else ~span.state.frozen
         self.h = torch.full_like(self.tau, math.inf)
         self.norm = torch.ones_like(self.tau)
         self.attempts = torch.zeros_like(self.tau)
@@ -265,7 +266,7 @@ class Walk:
         state, span = self.state, self.span
         times = [*state.next_hit.values(), *(state.next_edge[i] for i in self.segments.lane_edges)]
         if not times:
-            self.event_ns = torch.full(self.tau.shape, FOREVER, dtype=torch.int64)
+            self.event_ns = torch.full(self.tau.shape, FOREVER, dtype=torch.int64, device=self.tau.device)
         else:
             self.event_ns = torch.stack(times).amin(dim=0)
         inside = self.event_ns < span.end

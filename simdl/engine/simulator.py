@@ -273,7 +273,7 @@ class Simulator:
         if state.frozen is None or not self.grad:
             return None
         healthy = int((~state.frozen).nonzero()[0, 0])
-        index = torch.where(state.frozen, healthy, torch.arange(self.setup.lanes))
+        index = torch.where(state.frozen, healthy, torch.arange(self.setup.lanes, device=self.setup.device))
         self.state = state.map(lambda now, _: now[index])
         self.state.queues = {p: tuple((at, {k: v[index] for k, v in values.items()}, m) for at, values, m in q)
                              for p, q in state.queues.items()}  # fmt: skip
@@ -349,7 +349,7 @@ class Simulator:
     def reset(self, lanes: Tensor | Iterable[int]) -> None:
         """Put whole lanes back to their initial state at the next instant; t goes on."""
         given = torch.as_tensor(lanes if isinstance(lanes, Tensor) else list(lanes))
-        mask = torch.zeros(self.setup.lanes, dtype=torch.bool)
+        mask = torch.zeros(self.setup.lanes, dtype=torch.bool, device=self.setup.device)
         mask[given] = True
         self.state.resets = mask if self.state.resets is None else self.state.resets | mask
 
