@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from simdl.data import Entry, Parameter, Schema, Shards, ShardWriter, Signal, store
+from simdl.data import Entry, Joined, Parameter, Schema, Shards, ShardWriter, Signal, store
 from simdl.errors import DataError
 
 SECOND = 10**9
@@ -374,3 +374,24 @@ def test_few_files_are_open_at_once(tmp_path: Path) -> None:
     from simdl.data.shards import OPEN
 
     assert len(shards._open) == OPEN
+
+
+def test_data_sets_are_read_as_one(tmp_path: Path) -> None:
+    first = write(tmp_path / "a", [0, 1], [2])
+    with ShardWriter(tmp_path / "b", Schema(SCHEMA.signals, SCHEMA.params, "other", 99)) as writer:
+        writer.write([2, 8], *values([2, 8]))
+    second = Shards(tmp_path / "b")
+    both = Joined([first.only([2, 0]), second, second.only([8])])
+    assert both.lanes.tolist() == [2, 0, 2, 8, 8] and both.seeds.tolist() == [7, 7, 99, 99, 99]
+    assert torch.equal(both.signal("force"), values([2, 0, 2, 8, 8])[0]["force"])
+    assert torch.equal(both.at([4, 1]).param("cell.mass"), values([8, 0])[1]["cell.mass"])
+    assert torch.equal(both.row("soc", 3), second.row("soc", 1)) and len(both) == 5 and both.verify()
+    with pytest.raises(DataError, match="not alike: signal mode"):
+        Joined([first, Shards(write_other(tmp_path / "c"))])
+
+
+def write_other(folder: Path) -> Path:
+    signals, params = values([0])
+    with ShardWriter(folder, Schema(SCHEMA.signals[:3], SCHEMA.params)) as writer:
+        writer.write([0], {k: v for k, v in signals.items() if k != "mode"}, params)
+    return folder

@@ -1,13 +1,14 @@
 """Data sets: what a campaign leaves behind, and what a network learns from.
 
     schema, shard, manifest, writer   immutable safetensors shards with a sealed manifest; survives a kill
-    shards                            reading them, mapped from the disk
+    shards, joined                    reading them, mapped from the disk
     columns, windows, sequences       torch datasets of named, aligned, normalised features
     split, normalisation, leaks       parts by lane, statistics that travel with a network, what must not leak
     durable, jsonl                    whole files or none, sealed lines
 """
 
 from simdl.data.columns import Columns
+from simdl.data.joined import Joined
 from simdl.data.leaks import LeakReport, leak_check
 from simdl.data.normalisation import Normalisation
 from simdl.data.schema import Parameter, Schema, Signal
@@ -21,6 +22,7 @@ from simdl.data.writer import ShardWriter
 __all__ = [
     "Columns",
     "Entry",
+    "Joined",
     "LeakReport",
     "Normalisation",
     "Parameter",

@@ -78,9 +78,10 @@ def leak_check(train: Data, test: Data, *, ignore: Sequence[str] = (), limit: in
 
 
 def _lanes(train: Shards, test: Shards) -> list[str]:
-    same = (train.schema.diagram, train.schema.seed) == (test.schema.diagram, test.schema.seed)
-    both = sorted(set(train.lanes.tolist()) & set(test.lanes.tolist())) if same else []
-    return [f"{describe(both)} of the same campaign (seed {train.schema.seed}) in both"] if both else []
+    both = set(train.origins) & set(test.origins)
+    lanes = sorted({lane for _, _, lane in both})
+    seeds = sorted({seed for _, seed, _ in both})
+    return [f"{describe(lanes)} of the same campaign (seed {', '.join(map(str, seeds))}) in both"] if both else []
 
 
 def _params(train: Shards, test: Shards) -> list[str]:

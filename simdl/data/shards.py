@@ -70,17 +70,20 @@ class Shards:
             raise DataError(faults[0].where, faults[0].found, faults[0].expected, fix)
         self.schema: Schema = manifest.schema
         self.versions: Mapping[str, str] = manifest.versions
-        self._trusted: set[str] = set()
+        self._trusted: set[Path] = set()
         entries = []
         for entry in manifest.entries:
             try:
                 if skip_corrupt:
                     entry.check(self.folder)
-                    self._trusted.add(entry.file)
+                    self._trusted.add(self.folder / entry.file)
                 entries.append(entry)
             except DataError as fault:
                 faults.append(fault)
         self.entries: tuple[Entry, ...] = tuple(entries)
+        # Where each shard lies and which campaign made it: `Joined` has several.
+        self._folders = (self.folder,) * len(entries)
+        self._origins = ((self.schema.diagram, self.schema.seed),) * len(entries)
         self.skipped = tuple(faults)
         self.failed = {lane: cause for entry in entries for lane, cause in entry.failed.items()}
         orphans = manifest.orphans(self.folder)
@@ -121,9 +124,15 @@ class Shards:
     @property
     def seeds(self) -> Tensor:
         """Each lane's seed (lanes,): its own where lanes have their own, else the campaign's."""
-        every = [seed for e in self.entries for seed in (e.seeds or [self.schema.seed] * len(e.lanes))]
+        pairs = zip(self.entries, self._origins)
+        every = [seed for entry, (_, campaign) in pairs for seed in (entry.seeds or [campaign] * len(entry.lanes))]
         starts = np.cumsum([0, *(len(e.lanes) for e in self.entries)])
         return torch.tensor(every, dtype=torch.int64)[torch.from_numpy(starts[self._shard] + self._row)]
+
+    @property
+    def origins(self) -> list[tuple[str, int, int]]:
+        """Each row's model hash, campaign seed and lane: what tells one lane in the world from all others."""
+        return [(*self._origins[shard], int(lane)) for shard, lane in zip(self._shard, self._lane)]
 
     def only(self, lanes: Iterable[int] | Tensor) -> Shards:
         """A view of some lanes, in the given order. DataError for lanes that are not there."""
@@ -193,14 +202,14 @@ class Shards:
     def _tensor(self, shard: int, key: str) -> Tensor:
         file = self._open.get(shard)
         if file is None:
-            entry = self.entries[shard]
-            if entry.file not in self._trusted:
-                entry.check(self.folder)
-                self._trusted.add(entry.file)
+            entry, path = self.entries[shard], self._path(shard)
+            if path not in self._trusted:
+                entry.check(path.parent)
+                self._trusted.add(path)
             try:
-                file = safe_open(self.folder / entry.file, framework="pt")
+                file = safe_open(path, framework="pt")
             except (SafetensorError, OSError) as fault:
-                raise DataError(str(self.folder / entry.file), f"the shard cannot be opened: {fault}") from None
+                raise DataError(str(path), f"the shard cannot be opened: {fault}") from None
             self._open[shard] = file
             if len(self._open) > OPEN:
                 self._open.popitem(last=False)
@@ -209,15 +218,18 @@ class Shards:
         try:
             tensor: Tensor = file.get_tensor(key)
         except SafetensorError:
-            raise DataError(str(self.folder / self.entries[shard].file), f"no tensor {key!r} in the shard") from None
+            raise DataError(str(self._path(shard)), f"no tensor {key!r} in the shard") from None
         return tensor
+
+    def _path(self, shard: int) -> Path:
+        return self._folders[shard] / self.entries[shard].file
 
     def verify(self) -> Verdict:
         """Read and check every shard again. Never raises; the verdict names each damaged file."""
         faults = list(self.skipped)
-        for entry in self.entries:
+        for folder, entry in zip(self._folders, self.entries):
             try:
-                entry.check(self.folder)
+                entry.check(folder)
             except DataError as fault:
                 faults.append(fault)
         return Verdict(len(self.entries), len(self), self.complete and not faults, tuple(faults))
