@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def describe(model: Model) -> str:
     """One line a block in order of execution, every edge between rates with its delay, and the conditions."""
-    rows = [("block", "kind", "rate", "latency", "type", "reads", "states")]
+    rows: list[tuple[str, ...]] = [("block", "kind", "rate", "latency", "type", "reads", "states")]
     rows += [_row(model, path) for path in _order(model)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
