@@ -52,8 +52,26 @@ def remark(declaration: Declaration) -> str:
     return text.split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
 
 
+def prose(text: str) -> str:
+    """A docstring in Markdown: examples become code, stars and angle brackets stay what they are."""
+    lines: list[str] = []
+    example = False
+    for line in inspect.cleandoc(text).splitlines():
+        if line.startswith(">>>") != example and (not example or not line.strip()):
+            lines.append("```" if example else "```pycon")
+            example = not example
+        code = example or line.startswith("    ")
+        lines.append(line if code else "`".join(escaped(line)))
+    return "\n".join([*lines, "```"] if example else lines)
+
+
+def escaped(line: str) -> Iterator[str]:
+    for place, part in enumerate(line.split("`")):
+        yield part if place % 2 else part.replace("*", "\\*").replace("<", "&lt;")
+
+
 def section(block: type[Block]) -> str:
-    text = inspect.cleandoc(block.__doc__ or "")
+    text = prose(block.__doc__ or "")
     table = ["| | name | default or start | unit | |", "|---|---|---|---|---|", *rows(block)]
     call = f"`from simdl.blocks import {block.__name__}`"
     return "\n\n".join([f"### {block.__name__}", text, "\n".join(table) if len(table) > 2 else "", call])
@@ -67,7 +85,7 @@ def catalogue() -> str:
         if block.__module__ != file:
             file = block.__module__
             parts.append(f"## {file.removeprefix('simdl.blocks.')}")
-            parts.append(inspect.cleandoc(import_module(file).__doc__ or ""))
+            parts.append(prose(import_module(file).__doc__ or ""))
         parts.append(section(block))
     return "\n\n".join(part for part in parts if part) + "\n"
 

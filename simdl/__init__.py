@@ -33,17 +33,25 @@ _NAMES = {
     "declarations": "Input Inputs Noise Output Param State",
     "methods": "crossing derivative edges hit initial output tick",
     "port": "stack",
+    "iterate": "repeat",
     "diagram": "Diagram connect enabled resettable triggered",
     "compile": "compile_model",
     "engine.simulator": "Simulator",
     "simulate": "rollout simulate",
     "result": "Run Trace",
     "engine.solver": "DormandPrince Euler Heun RK4 Rosenbrock Tsit5",
+    "campaign": "Campaign monte_carlo",
+    "space": "Choice Grid LogUniform Normal Sampled Uniform",
+    "scenario": "Scenario scenario",
 }
 _HOME = {name: f"simdl.{module}" for module, names in _NAMES.items() for name in names.split()}
 
 if TYPE_CHECKING:
     from simdl.block import Block as Block
+    from simdl.campaign import (
+        Campaign as Campaign,
+        monte_carlo as monte_carlo,
+    )
     from simdl.compile import compile_model as compile_model
     from simdl.declarations import (
         Input as Input,
@@ -81,6 +89,7 @@ if TYPE_CHECKING:
         SimdlError as SimdlError,
         UsageError as UsageError,
     )
+    from simdl.iterate import repeat as repeat
     from simdl.methods import (
         crossing as crossing,
         derivative as derivative,
@@ -91,8 +100,26 @@ if TYPE_CHECKING:
         tick as tick,
     )
     from simdl.port import stack as stack
-    from simdl.result import Run as Run, Trace as Trace
-    from simdl.simulate import rollout as rollout, simulate as simulate
+    from simdl.result import (
+        Run as Run,
+        Trace as Trace,
+    )
+    from simdl.scenario import (
+        Scenario as Scenario,
+        scenario as scenario,
+    )
+    from simdl.simulate import (
+        rollout as rollout,
+        simulate as simulate,
+    )
+    from simdl.space import (
+        Choice as Choice,
+        Grid as Grid,
+        LogUniform as LogUniform,
+        Normal as Normal,
+        Sampled as Sampled,
+        Uniform as Uniform,
+    )
 
 __all__ = ["__version__", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
 
