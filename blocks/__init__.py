@@ -4,3 +4,24 @@ if __name__ != "simdl.blocks":
     raise ImportError(
         f"the block library was imported as {__name__!r}; it is part of simdl: write `from simdl.blocks import ...`"
     )
+
+from simdl.blocks.arithmetic import Gain, Product, Sum
+from simdl.blocks.continuous import FirstOrder, Integrator, StateSpace, StateSpaceD
+from simdl.blocks.control import PI, PID
+from simdl.blocks.delay import Interpolation, Samples, TransportDelay
+from simdl.blocks.discrete import DiscreteIntegrator, Hold, MovingAverage, RateLimiter, SampleClock, UnitDelay
+from simdl.blocks.lookup import Lookup1D, Lookup2D
+from simdl.blocks.noise import RandomWalk, WhiteNoise
+from simdl.blocks.nonlinear import DeadZone, Quantiser, Relay, Saturation
+from simdl.blocks.plants import BouncingBall, CartPole, Pendulum
+from simdl.blocks.routing import Select, Switch
+from simdl.blocks.sensors import SensorChain
+from simdl.blocks.solve import Solve
+from simdl.blocks.sources import Constant, Pulse, Ramp, Sine, Step
+
+__all__ = [
+    "PI", "PID", "BouncingBall", "CartPole", "Constant", "DeadZone", "DiscreteIntegrator", "FirstOrder", "Gain", "Hold",
+    "Integrator", "Interpolation", "Lookup1D", "Lookup2D", "MovingAverage", "Pendulum", "Product", "Pulse", "Quantiser",
+    "Ramp", "RandomWalk", "RateLimiter", "Relay", "SampleClock", "Samples", "Saturation", "Select", "SensorChain", "Sine",
+    "Solve", "StateSpace", "StateSpaceD", "Step", "Sum", "Switch", "TransportDelay", "UnitDelay", "WhiteNoise",
+]  # fmt: skip

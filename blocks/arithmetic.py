@@ -1,0 +1,63 @@
+"""Arithmetic on signals. Operators (`a + 2 * b`) do the same; these are for lists of signals and named parameters."""
+
+import math
+
+from simdl import Block, Input, Inputs, Param, output
+
+
+class Gain(Block):
+    """y = k u.
+
+    >>> from simdl import simulate
+    >>> float(simulate(Gain(k=3.0), 0, inputs={"u": 2.0})["y"].values[0, 0])
+    6.0
+    """
+
+    u = Input()
+    k: Param = Param(1.0)
+
+    @output
+    def y(self, u, k):
+        return k * u
+
+
+class Sum(Block):
+    """y = u_0 + u_1 + …
+
+    >>> from simdl import Diagram, Output, simulate
+    >>> class Three(Diagram):
+    ...     y = Output()
+    ...     def __init__(self):
+    ...         self.sum = Sum()
+    ...         self.sum.u = [1.0, 2.0, 3.0]
+    ...         self.y = self.sum.y
+    >>> float(simulate(Three(), 0)["y"].values[0, 0])
+    6.0
+    """
+
+    u = Inputs()
+
+    @output
+    def y(self, u):
+        return sum(u)
+
+
+class Product(Block):
+    """y = u_0 u_1 …
+
+    >>> from simdl import Diagram, Output, simulate
+    >>> class Power(Diagram):
+    ...     y = Output(unit="W")
+    ...     def __init__(self):
+    ...         self.product = Product()
+    ...         self.product.u = [3.7, 2.0]
+    ...         self.y = self.product.y
+    >>> float(simulate(Power(), 0)["y"].values[0, 0])
+    7.4
+    """
+
+    u = Inputs()
+
+    @output
+    def y(self, u):
+        return math.prod(u)

@@ -1,0 +1,151 @@
+"""Sampled blocks: each has a period (or rate), ticks on it, and holds its outputs in between."""
+
+import torch
+
+from simdl import Block, Input, Output, Param, State, initial, output, tick
+
+
+class Hold(Block):
+    """y = u at the ticks, held in between: a zero-order hold.
+
+    >>> from simdl import simulate
+    >>> from simdl.blocks import Ramp
+    >>> from simdl import Diagram
+    >>> class Stairs(Diagram):
+    ...     y = Output()
+    ...     def __init__(self):
+    ...         self.ramp, self.hold = Ramp(), Hold(period=1)
+    ...         self.hold.u = self.ramp.y
+    ...         self.y = self.hold.y
+    >>> simulate(Stairs(), 2, every=0.5)["y"].values
+    tensor([[0., 0., 1., 1., 2.]], dtype=torch.float64)
+    """
+
+    u = Input()
+
+    @output
+    def y(self, u):
+        return u
+
+
+class UnitDelay(Block):
+    """y = u at the tick before; `start` at the first tick. Breaks loops. A vector needs a vector as start.
+
+    >>> from simdl import simulate
+    >>> simulate(UnitDelay(period=1, start=-1.0), 2, inputs={"u": 5.0})["y"].values
+    tensor([[-1.,  5.,  5.]], dtype=torch.float64)
+    """
+
+    u = Input()
+    start: Param = Param(0.0)
+    x = State(0.0)
+
+    @initial
+    def begin(self, start):
+        return dict(x=start)
+
+    @output
+    def y(self, x):
+        return x
+
+    @tick
+    def store(self, u):
+        return dict(x=u)
+
+
+class DiscreteIntegrator(Block):
+    """y = y + k T u at every tick, limited to [low, high]; forward Euler, so the output shows the sum before u is added.
+
+    >>> from simdl import simulate
+    >>> simulate(DiscreteIntegrator(period=0.5), 1.5, inputs={"u": 2.0})["y"].values
+    tensor([[0., 1., 2., 3.]], dtype=torch.float64)
+    """
+
+    u = Input()
+    k: Param = Param(1.0)
+    start: Param = Param(0.0)
+    low: Param = Param(-float("inf"))
+    high: Param = Param(float("inf"))
+    x = State(0.0)
+
+    @initial
+    def begin(self, start):
+        return dict(x=start)
+
+    @output
+    def y(self, x):
+        return x
+
+    @tick
+    def add(self, x, u, k, low, high, dt):
+        return dict(x=torch.clamp(x + k * dt * u, low, high))
+
+
+class RateLimiter(Block):
+    """y follows u, rising by at most `rise` and falling by at most `fall` a second. It starts at `start`.
+
+    >>> from simdl import simulate
+    >>> simulate(RateLimiter(period=1, rise=2.0), 3, inputs={"u": 5.0})["y"].values
+    tensor([[2., 4., 5., 5.]], dtype=torch.float64)
+    """
+
+    u = Input()
+    y = Output()
+    rise: Param = Param(1.0, unit="1/s", low=0.0)
+    fall: Param = Param(1.0, unit="1/s", low=0.0)
+    start: Param = Param(0.0)
+    last = State(0.0)
+
+    @initial
+    def begin(self, start):
+        return dict(last=start)
+
+    @tick
+    def follow(self, u, last, rise, fall, dt):
+        y = last + torch.clamp(u - last, -fall * dt, rise * dt)
+        return dict(y=y, last=y)
+
+
+class MovingAverage(Block):
+    """y = the mean of the last `length` samples of u, this one included; of those there are, at the start.
+
+    >>> from simdl import simulate
+    >>> from simdl.blocks import Ramp
+    >>> mean = MovingAverage(2, period=1)
+    >>> simulate(mean, 3, inputs={"u": ([0, 1, 2, 3], [4.0, 6.0, 0.0, 0.0])})["y"].values
+    tensor([[4., 5., 3., 0.]], dtype=torch.float64)
+    """
+
+    u = Input()
+    y = Output()
+    window, count = State(0.0), State(0.0)
+
+    def __init__(self, length: int, **settings):
+        super().__init__(**settings)
+        self.length = length
+
+    @initial
+    def empty(self):
+        return dict(window=torch.zeros(1, self.length, dtype=torch.float64))
+
+    @tick
+    def shift(self, u, window, count):
+        window = torch.cat([window[:, 1:], u.unsqueeze(1)], dim=1)
+        count = (count + 1.0).clamp(max=float(self.length))
+        return dict(y=window.sum(dim=1) / count, window=window, count=count)
+
+
+class SampleClock(Block):
+    """k = 0, 1, 2, … the number of the tick, and time = its time in seconds, both held.
+
+    >>> from simdl import simulate
+    >>> simulate(SampleClock(rate=4), 0.5)["time"].values
+    tensor([[0.0000, 0.2500, 0.5000]], dtype=torch.float64)
+    """
+
+    k, time = Output(dtype="int64"), Output(unit="s")
+    following = State(0, dtype="int64")
+
+    @tick
+    def count(self, following, t):
+        return dict(k=following, time=t, following=following + 1)
