@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 from torch import Tensor
 
 from simdl.clock import Clock, Duration, clock, nanoseconds
-from simdl.declarations import Declaration, Input, Inputs, Noise, Output, Param, State
+from simdl.declarations import RESERVED, Declaration, Input, Inputs, Noise, Output, Param, State
 from simdl.errors import ModelError, SimdlError
 from simdl.methods import Crossing, Method, OutputMethod
 from simdl.port import Formula, Port, Signal
@@ -79,6 +79,11 @@ class Declared(metaclass=_Meta):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        for name, member in vars(cls).items():
+            if isinstance(member, Declaration):
+                member.check_name(cls.__name__, name)
+            elif isinstance(member, Method) and name in RESERVED:
+                raise ModelError(cls.__name__, f"{name!r} is a reserved name", "another name", names=sorted(RESERVED))
         declared: dict[str, Declaration] = {}
         methods: dict[str, Method] = {}
         for base in reversed(cls.__mro__):

@@ -45,13 +45,16 @@ class Declaration:
     unit = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
-        if self.name and self.name != name:
-            raise ModelError(owner.__name__, f"{name!r} and {self.name!r} are one declaration", "one name each")
+        self.name = self.name or name
+
+    def check_name(self, owner: str, name: str) -> None:
+        """Raise ModelError for a reserved or doubled name. (Not in `__set_name__`: Python 3.11 hides what it raises.)"""
+        if self.name != name:
+            raise ModelError(owner, f"{name!r} and {self.name!r} are one declaration", "one name each")
         if name in RESERVED:
-            raise ModelError(owner.__name__, f"{name!r} is a reserved name", "another name", names=sorted(RESERVED))
+            raise ModelError(owner, f"{name!r} is a reserved name", "another name", names=sorted(RESERVED))
         if name.startswith("_") or not name.isidentifier():
-            raise ModelError(owner.__name__, f"{name!r} is declared", "a public name without a leading underscore")
-        self.name = name
+            raise ModelError(owner, f"{name!r} is declared", "a public name without a leading underscore")
 
     def port(self, block: Declared) -> Port:
         return Port(block, self.name, self.kind)
