@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from simdl.clock import Clock, Duration, clock, nanoseconds
 from simdl.declarations import RESERVED, Declaration, Input, Inputs, Noise, Output, Param, State
@@ -175,6 +175,39 @@ class Declared(metaclass=_Meta):
             )
             return
         self.wires[name] = source
+
+    def leaves(self) -> Iterator[Block]:
+        """The blocks inside, depth first; of a block, itself."""
+        if isinstance(self, Block):
+            yield self
+
+    def modules(self) -> Iterator[tuple[str, nn.Module]]:
+        """The networks inside, by path."""
+        for block in self.leaves():
+            for name, value in vars(block).items():
+                if isinstance(value, nn.Module):
+                    yield (f"{block.path}.{name}" if block.path else name), value
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """The weights of all networks inside, for an optimiser."""
+        for _, module in self.modules():
+            yield from module.parameters()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The weights and buffers of all networks inside, by path."""
+        return {f"{path}.{k}": v for path, module in self.modules() for k, v in module.state_dict().items()}
+
+    def load_state_dict(self, weights: Mapping[str, Tensor]) -> None:
+        """Put back what `state_dict` gave. Raises RuntimeError, as torch does, for weights that do not fit."""
+        for path, module in self.modules():
+            start = f"{path}."
+            module.load_state_dict({k.removeprefix(start): v for k, v in weights.items() if k.startswith(start)})
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """Move the networks inside to a device or type."""
+        for _, module in self.modules():
+            module.to(*args, **kwargs)
+        return self
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self._declared or name.startswith("_") or name in vars(self) or name in self._fields():

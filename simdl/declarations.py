@@ -33,7 +33,8 @@ DTYPES: dict[str, torch.dtype] = {
 }
 RESERVED = frozenset(
     "self t dt next path period rate offset latency stream name declared methods settings clock latency_ns drive "
-    "parent label wires faults conditions built children blocks describe".split()
+    "parent label wires faults conditions built children describe leaves modules parameters state_dict "
+    "load_state_dict to".split()
 )
 
 
@@ -48,7 +49,7 @@ class Declaration:
         self.name = self.name or name
 
     def check_name(self, owner: str, name: str) -> None:
-        """Raise ModelError for a reserved or doubled name. (Not in `__set_name__`: Python 3.11 hides what it raises.)"""
+        """Raise ModelError for a reserved or doubled name. (Python 3.11 hides what `__set_name__` raises.)"""
         if self.name != name:
             raise ModelError(owner, f"{name!r} and {self.name!r} are one declaration", "one name each")
         if name in RESERVED:

@@ -82,13 +82,9 @@ class Diagram(Declared):
                 if isinstance(item, Declared) and item.parent is self and item is not self.parent:
                     yield item
 
-    def blocks(self) -> Iterator[Block]:
-        """All leaf blocks inside, depth first."""
+    def leaves(self) -> Iterator[Block]:
         for child in self.children():
-            if isinstance(child, Diagram):
-                yield from child.blocks()
-            elif isinstance(child, Block):
-                yield child
+            yield from child.leaves()
 
     def describe(self) -> str:
         """The compiled schedule: rates, order, dependence, and every cross-rate edge with its delay."""
@@ -139,7 +135,7 @@ def resettable(
     edge: Literal["rising", "falling", "either"] = "rising",
     period: Duration | None = None,
 ) -> Child:
-    """Put the states inside back to their initial values at the instants at which a condition rises (falls, changes)."""
+    """Put the states inside back to their initial values when a condition rises (falls, changes), read at instants."""
     _edge(child, edge)
     return _condition(child, Condition("resettable", when, clock=clock(period), edge=edge))
 

@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from simdl.block import Block, Declared
+from simdl.block import Declared
 from simdl.clock import Duration, seconds
 from simdl.compile import Model
-from simdl.diagram import Diagram
 from simdl.engine.simulator import Simulator, horizon
 from simdl.engine.solver import Solver
 from simdl.errors import RunError
@@ -80,8 +79,7 @@ def _every(model: Declared | Model, every: Duration | None, end: int) -> Duratio
     if every is not None or end == 0:
         return every
     root = model.root if isinstance(model, Model) else model
-    blocks = list(root.blocks()) if isinstance(root, Diagram) else [root] if isinstance(root, Block) else []
-    if any(block.clock is not None for block in blocks):
+    if any(block.clock is not None for block in root.leaves()):
         return None
     return seconds(max(1, end // 1000))
 
@@ -120,11 +118,8 @@ class Rollout(nn.Module):
         super().__init__()
         self.until, self.options = until, {"grad": True, **options}
         vars(self)["model"] = model
-        blocks = list(model.blocks()) if isinstance(model, Diagram) else [model]
-        for block in blocks:
-            for name, value in vars(block).items():
-                if isinstance(value, nn.Module):
-                    self.add_module(f"{block.path}.{name}".replace(".", "/"), value)
+        for path, module in model.modules():
+            self.add_module(path.replace(".", "/"), module)
 
     def forward(self, **more: Any) -> Run:
         """Simulate with gradients; keywords as for `simulate`, such as set=, inputs=, seed=."""
