@@ -20,8 +20,9 @@ from simdl.blocks.solve import Solve
 from simdl.blocks.sources import Constant, Pulse, Ramp, Sine, Step
 
 __all__ = [
-    "PI", "PID", "BouncingBall", "CartPole", "Constant", "DeadZone", "DiscreteIntegrator", "FirstOrder", "Gain", "Hold",
-    "Integrator", "Interpolation", "Lookup1D", "Lookup2D", "MovingAverage", "Pendulum", "Product", "Pulse", "Quantiser",
-    "Ramp", "RandomWalk", "RateLimiter", "Relay", "SampleClock", "Samples", "Saturation", "Select", "SensorChain", "Sine",
-    "Solve", "StateSpace", "StateSpaceD", "Step", "Sum", "Switch", "TransportDelay", "UnitDelay", "WhiteNoise",
+    "PI", "PID", "BouncingBall", "CartPole", "Constant", "DeadZone", "DiscreteIntegrator", "FirstOrder", "Gain",
+    "Hold", "Integrator", "Interpolation", "Lookup1D", "Lookup2D", "MovingAverage", "Pendulum", "Product", "Pulse",
+    "Quantiser", "Ramp", "RandomWalk", "RateLimiter", "Relay", "SampleClock", "Samples", "Saturation", "Select",
+    "SensorChain", "Sine", "Solve", "StateSpace", "StateSpaceD", "Step", "Sum", "Switch", "TransportDelay",
+    "UnitDelay", "WhiteNoise",
 ]  # fmt: skip

@@ -2,11 +2,13 @@
 
 import math
 
+from torch import Tensor
+
 from simdl import Block, Input, Inputs, Param, output
 
 
 class Gain(Block):
-    """y = k u.
+    """y = k u; k is a number for all elements of u, or has the shape of u.
 
     >>> from simdl import simulate
     >>> float(simulate(Gain(k=3.0), 0, inputs={"u": 2.0})["y"].values[0, 0])
@@ -18,7 +20,7 @@ class Gain(Block):
 
     @output
     def y(self, u, k):
-        return k * u
+        return spread(k, u) * u
 
 
 class Sum(Block):
@@ -61,3 +63,8 @@ class Product(Block):
     @output
     def y(self, u):
         return math.prod(u)
+
+
+def spread(scalar: Tensor, signal: Tensor) -> Tensor:
+    """A scalar of each lane, (lanes,), shaped to go with all elements of a signal (lanes, ...)."""
+    return scalar.reshape(-1, *(1,) * (signal.ndim - 1)) if scalar.ndim == 1 else scalar

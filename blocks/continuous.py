@@ -3,6 +3,7 @@
 import torch
 
 from simdl import Block, Input, Param, State, derivative, initial, output
+from simdl.blocks.arithmetic import spread
 
 
 class Integrator(Block):
@@ -48,7 +49,7 @@ class FirstOrder(Block):
 
     @derivative(y)
     def lag(self, y, u, k, tau):
-        return (k * u - y) / tau
+        return (spread(k, u) * u - y) / spread(tau, y)
 
 
 class StateSpace(Block):
@@ -105,5 +106,8 @@ class StateSpaceD(StateSpace):
 def apply(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
     """matrix @ vector in every lane; a chain of sums, so that a lane alone gives the bits of the lane in a batch."""
     if vector.ndim == 1:
-        return matrix * vector.reshape(-1, *(1,) * (matrix.ndim - 1))
-    return sum(matrix[..., k] * vector[:, k].reshape(-1, *(1,) * (matrix.ndim - 2)) for k in range(vector.shape[1]))
+        return matrix * spread(vector, matrix)
+    total = torch.zeros_like(matrix[..., 0])
+    for k in range(vector.shape[1]):
+        total = total + matrix[..., k] * spread(vector[:, k], total)
+    return total

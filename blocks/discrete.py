@@ -54,7 +54,7 @@ class UnitDelay(Block):
 
 
 class DiscreteIntegrator(Block):
-    """y = y + k T u at every tick, limited to [low, high]; forward Euler, so the output shows the sum before u is added.
+    """x = x + k T u after every tick, limited to [low, high], y = x: forward Euler, without feedthrough.
 
     >>> from simdl import simulate
     >>> simulate(DiscreteIntegrator(period=0.5), 1.5, inputs={"u": 2.0})["y"].values

@@ -3,6 +3,7 @@
 import torch
 
 from simdl import Block, Input, Param, State, crossing, initial, output
+from simdl.blocks.arithmetic import spread
 
 
 class Saturation(Block):
@@ -19,7 +20,7 @@ class Saturation(Block):
 
     @output
     def y(self, u, low, high):
-        return torch.clamp(u, low, high)
+        return torch.clamp(u, spread(low, u), spread(high, u))
 
 
 class DeadZone(Block):
@@ -36,7 +37,7 @@ class DeadZone(Block):
 
     @output
     def y(self, u, low, high):
-        return u - torch.clamp(u, low, high)
+        return u - torch.clamp(u, spread(low, u), spread(high, u))
 
 
 class Quantiser(Block):
@@ -52,6 +53,7 @@ class Quantiser(Block):
 
     @output
     def y(self, u, step):
+        step = spread(step, u)
         return step * torch.round(u / step)
 
 

@@ -65,7 +65,7 @@ class CartPole(Block):
 class BouncingBall(Block):
     """A ball falling on a floor: h'' = -g; at h = 0 the speed becomes -restitution v.
 
-    The bounces gather at t = t1 + 2 v1 e / (g (1 - e)), with v1 the speed of the first impact at t1; from there on it rests.
+    The first impact is at t1 = sqrt(2 height / g); the bounces gather at t1 (1 + e) / (1 - e), from where on it rests.
 
     >>> from simdl import RK4, simulate
     >>> run = simulate(BouncingBall(), 3, every=1, solver=RK4(max_step=0.1))

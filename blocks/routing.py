@@ -3,6 +3,7 @@
 import torch
 
 from simdl import Block, Input, Inputs, output
+from simdl.blocks.arithmetic import spread
 
 
 class Switch(Block):
@@ -18,7 +19,7 @@ class Switch(Block):
 
     @output
     def y(self, when, a, b):
-        return torch.where(when.reshape(-1, *(1,) * (a.ndim - 1)), a, b)
+        return torch.where(spread(when, a), a, b)
 
 
 class Select(Block):
@@ -43,5 +44,5 @@ class Select(Block):
     def y(self, u, index):
         chosen = u[0]
         for k, signal in enumerate(u[1:], start=1):
-            chosen = torch.where((index >= k).reshape(-1, *(1,) * (signal.ndim - 1)), signal, chosen)
+            chosen = torch.where(spread(index >= k, signal), signal, chosen)
         return chosen

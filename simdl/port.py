@@ -225,6 +225,13 @@ class Formula(Signal):
             read(arg) if isinstance(arg, Port) else arg.evaluate(read) if isinstance(arg, Formula) else arg
             for arg in self.args
         ]
+        if self.op not in ("stack", "getitem", "matmul"):  # a scalar (lanes,) goes with every element of a vector
+            signals = [isinstance(arg, Signal) for arg in self.args]
+            rank = max((v.ndim for v, signal in zip(values, signals, strict=True) if signal), default=1)
+            values = [
+                v.reshape(-1, *(1,) * (rank - 1)) if signal and v.ndim == 1 else v
+                for v, signal in zip(values, signals, strict=True)
+            ]
         if not any(isinstance(value, Tensor) for value in values):
             values[0] = torch.as_tensor(values[0])
         if self.op in ("minimum", "maximum", "atan2", "and", "or", "hypot"):
