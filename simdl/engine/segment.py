@@ -131,6 +131,7 @@ class Walk:
         self.h = torch.full_like(self.tau, math.inf)
         self.norm = torch.ones_like(self.tau)
         self.attempts = torch.zeros_like(self.tau)
+        self.behind = torch.full_like(self.tau, span.begin)  # the last edge of the lane's own, in seconds
         self.guarded = Guarded(self) if segments.model.crossings else None
 
     def run(self) -> None:
@@ -271,6 +272,9 @@ class Walk:
             self.event_ns = torch.stack(times).amin(dim=0)
         inside = self.event_ns < span.end
         self.event = torch.where(inside, (self.event_ns - span.start).double() / SECOND, math.inf)
+        if self.segments.lane_edges and span.window is not None:
+            ahead = self.event_ns.clamp(max=span.end).double() / SECOND
+            span.window = (self.behind, torch.nextafter(ahead, torch.full_like(ahead, -math.inf)))
 
     def _events(self, due: Tensor) -> None:
         """Fire what is due for these lanes at their own times."""
@@ -290,4 +294,5 @@ class Walk:
         for i in segments.lane_edges:
             mask = due & (state.next_edge[i] == now)
             state.next_edge[i] = torch.where(mask, segments.edge_after(state, i, now), state.next_edge[i])
+            self.behind = torch.where(mask, now.double() / SECOND, self.behind)
         self._next_events()

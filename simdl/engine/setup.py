@@ -131,13 +131,17 @@ def count_lanes(model: Model, lanes: int | None, settings: Settings, inputs: Set
 def _input_lanes(model: Model, name: Any, given: Any) -> int | None:
     value = model.values.get(model.key(name))
     shape = (value.shape or ()) if value is not None else ()
-    if isinstance(given, tuple) and len(given) == 2 or hasattr(given, "t"):
+    if isinstance(given, tuple) and len(given) == 2 or _is_trace(given):
         values = as_tensor(given[1] if isinstance(given, tuple) else given.values)
         return values.shape[0] if values.ndim == len(shape) + 2 else None
     if isinstance(given, Tensor | list) or hasattr(given, "shape"):
         tensor = as_tensor(given)
         return tensor.shape[0] if tensor.ndim == len(shape) + 1 else None
     return None
+
+
+def _is_trace(given: Any) -> bool:
+    return hasattr(given, "t") and hasattr(given, "values") and not isinstance(given, Tensor)
 
 
 def _settable(model: Model, name: Any) -> Value:
@@ -221,7 +225,7 @@ def set_input(setup: Setup, name: Any, given: Any) -> None:
                        wrong=key)  # fmt: skip
     value = model.values[key]
     where = f"inputs[{key!r}]"
-    trace = hasattr(given, "t") and hasattr(given, "values")
+    trace = _is_trace(given)
     if not trace and not (isinstance(given, tuple) and len(given) == 2):
         tensor, laned = setup.full(value, given, where)
         setup.inputs[key] = Source(tensor)

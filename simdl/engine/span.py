@@ -27,7 +27,8 @@ class Span:
         self.instants, self.evaluator = segments.instants, segments.evaluator
         self.length = (end - start) / SECOND
         self.begin = seconds(start)
-        self.left = math.nextafter(seconds(end), -math.inf)
+        left = math.nextafter(seconds(end), -math.inf)
+        self.window: tuple[Tensor | None, Tensor | float] | None = (None, left)  # what times sources may be read at
         self.env = self._environment()
         self.columns: dict[int, Env] = {}
 
@@ -79,8 +80,8 @@ class Span:
             self._node(node, env)
 
     def _node(self, node: Node, env: Env) -> None:
-        if node.block in self.segments.sources:  # a source is seen from the left at the segment's end
-            found = self.evaluator.call(node, {**env, "t": env["t"].clamp(max=self.left)})
+        if node.block in self.segments.sources and self.window is not None:
+            found = self.evaluator.call(node, {**env, "t": self._one_sided(env["t"])})
         else:
             found = self.evaluator.call(node, env)
         if node.enable is not None and node.kind != "formula":
@@ -100,10 +101,21 @@ class Span:
             found = {"d " + key: value for key, value in found.items()}
         env.update(found)
 
+    def _one_sided(self, t: Tensor) -> Tensor:
+        """The times at which stages read sources: from the left at an edge ahead, from the right at one behind."""
+        assert self.window is not None
+        right, left = self.window
+        t = t.clamp(max=left) if isinstance(left, float) else torch.minimum(t, left)
+        return t if right is None else torch.maximum(t, right)
+
     def record(self, ns: int, y: Tensor, mask: Tensor | None) -> None:
         """Keep the recorded values at a time of the grid, for all lanes or for some."""
         env = self.stage((ns - self.start) / SECOND, y)
+        if "t" in env:
+            env["t"] = torch.full_like(env["t"], seconds(ns))
+        window, self.window = self.window, None  # at an edge of its own, a lane shows what follows
         self.evaluate(self.segments.dense.varying, env)
+        self.window = window
         column = self.columns.setdefault(ns, {})
         for key in self.segments.recorder.keys:
             value = env[key]
