@@ -12,8 +12,9 @@ from importlib import import_module
 from typing import Any
 
 import simdl.blocks
-from simdl.block import Block
+from simdl.block import Block, Declared
 from simdl.declarations import Declaration, Input, Inputs, Noise, Output, Param, State
+from simdl.diagram import Diagram
 from simdl.methods import Crossing, OutputMethod
 
 KINDS: dict[str, tuple[type[Any], ...]] = {
@@ -22,16 +23,16 @@ KINDS: dict[str, tuple[type[Any], ...]] = {
 }  # fmt: skip
 
 
-def blocks() -> Iterator[type[Block]]:
-    """Every public block class of the library, once, by module and then in order of definition."""
+def blocks() -> Iterator[type[Declared]]:
+    """Every public block and diagram class of the library, once, by module and then in order of definition."""
     for module in sorted(m.name for m in pkgutil.walk_packages(simdl.blocks.__path__, "simdl.blocks.")):
         for name, value in vars(import_module(module)).items():
-            if isinstance(value, type) and issubclass(value, Block):
+            if isinstance(value, type) and issubclass(value, Block | Diagram):
                 if value.__module__ == module and not name.startswith("_"):
                     yield value
 
 
-def rows(block: type[Block]) -> Iterator[str]:
+def rows(block: type[Declared]) -> Iterator[str]:
     """The declarations of a block, as rows of a table."""
     for kind, types in KINDS.items():
         for name, declaration in block.declared().items():
@@ -70,7 +71,7 @@ def escaped(line: str) -> Iterator[str]:
         yield part if place % 2 else part.replace("*", "\\*").replace("<", "&lt;")
 
 
-def section(block: type[Block]) -> str:
+def section(block: type[Declared]) -> str:
     text = prose(block.__doc__ or "")
     table = ["| | name | default or start | unit | |", "|---|---|---|---|---|", *rows(block)]
     call = f"`from simdl.blocks import {block.__name__}`"

@@ -43,6 +43,9 @@ _NAMES = {
     "campaign": "Campaign monte_carlo",
     "space": "Choice Grid LogUniform Normal Sampled Uniform",
     "scenario": "Scenario scenario",
+    "requirements": "Requirement Verdict always eventually implies requirement until",
+    "networks": "Callback Network Recurrent",
+    "networks.card": "ModelCard",
 }
 _HOME = {name: f"simdl.{module}" for module, names in _NAMES.items() for name in names.split()}
 
@@ -99,7 +102,22 @@ if TYPE_CHECKING:
         output as output,
         tick as tick,
     )
+    from simdl.networks import (
+        Callback as Callback,
+        Network as Network,
+        Recurrent as Recurrent,
+    )
+    from simdl.networks.card import ModelCard as ModelCard
     from simdl.port import stack as stack
+    from simdl.requirements import (
+        Requirement as Requirement,
+        Verdict as Verdict,
+        always as always,
+        eventually as eventually,
+        implies as implies,
+        requirement as requirement,
+        until as until,
+    )
     from simdl.result import (
         Run as Run,
         Trace as Trace,
