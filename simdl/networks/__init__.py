@@ -1,0 +1,39 @@
+"""PyTorch modules as blocks that tick, with their model cards.
+
+    network, recurrent     Network, Recurrent: ports, normalisation, hidden state as declared state
+    plan, ports, window    what a network's class declares; how values become what a module takes
+    call, layers           calling a module over lanes bit for bit the same; looking into it
+    recurrence             finding and stepping the state of a recurrent module
+    card, guard            ModelCard, and whether a network is used as its card says
+    store, architecture    save and load with safetensors; the factories that a card may name
+    exported               programs of torch.export (.pt2)
+    callback               Callback: any Python model
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from simdl.networks.architecture import architecture as architecture
+from simdl.networks.callback import Callback as Callback
+from simdl.networks.exported import load_exported as load_exported
+from simdl.networks.network import Network as Network
+from simdl.networks.recurrent import Recurrent as Recurrent
+from simdl.networks.window import Window as Window
+
+if TYPE_CHECKING:
+    from simdl.networks.card import Feature as Feature, ModelCard as ModelCard
+    from simdl.networks.store import load as load, save as save
+
+# Cards need pydantic, which takes longer to import than all else here.
+_LATER = {"Feature": "card", "ModelCard": "card", "load": "store", "save": "store"}
+
+__all__ = ["Callback", "Network", "Recurrent", "Window", "architecture", "load_exported", *_LATER]  # pyright: ignore
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'simdl.networks' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"simdl.networks.{_LATER[name]}"), name)

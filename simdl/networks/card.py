@@ -1,0 +1,182 @@
+"""The model card: what must travel with the weights of a network so that it is used as it was trained."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from simdl.clock import SECOND, Clock, period_text
+from simdl.data.jsonl import loads
+from simdl.declarations import DTYPES, Input, Output
+from simdl.errors import NetworkError
+from simdl.networks.window import Window
+
+LARGEST = 1024 * 1024  # bytes of JSON
+
+Number = float | list[float]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Feature(_Strict):
+    """One input or output.
+
+    shape: of one lane; mean, std: in the port's unit, a number or one for each element (of an image: each channel);
+    low, high: the box of the training data, or the limits of an output.
+    """
+
+    name: str
+    unit: str = ""
+    shape: tuple[int, ...] = ()
+    dtype: str | None = None
+    mean: Number = 0.0
+    std: Number = 1.0
+    low: Number | None = None
+    high: Number | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _is_name(cls, value: str) -> str:
+        if not value.isidentifier() or value.startswith("_") or len(value) > 100:
+            raise ValueError(f"{value!r} is no name of a port")
+        return value
+
+    @field_validator("dtype")
+    @classmethod
+    def _is_type(cls, value: str | None) -> str | None:
+        if value is not None and value not in DTYPES:
+            raise ValueError(f"{value!r} is none of {', '.join(DTYPES)}")
+        return value
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        size = 1
+        for n in self.shape:
+            if n < 1:
+                raise ValueError(f"{self.name}: shape {self.shape}")
+            size *= n
+        for key in ("mean", "std", "low", "high"):
+            value = getattr(self, key)
+            allowed = {size, self.shape[0]} if self.shape else {1}
+            if isinstance(value, list) and len(value) not in allowed:
+                raise ValueError(f"{self.name}: {key} has {len(value)} numbers for shape {self.shape}")
+        for deviation in self.std if isinstance(self.std, list) else [self.std]:
+            if deviation <= 0:
+                raise ValueError(f"{self.name}: std is {deviation:g}, not above zero")
+        return self
+
+    def input(self) -> Input:
+        return Input(self.shape, unit=self.unit, dtype=self.dtype)
+
+    def output(self) -> Output:
+        return Output(self.shape, unit=self.unit, dtype=self.dtype)
+
+
+class Weights(_Strict):
+    """The file of weights beside the card."""
+
+    file: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int = Field(ge=0)
+
+    @field_validator("file")
+    @classmethod
+    def _is_plain(cls, value: str) -> str:
+        if not value or "/" in value or "\\" in value or "\0" in value or value.startswith("."):
+            raise ValueError(f"{value!r} is not the name of a file beside the card")
+        return value
+
+
+class CardWindow(_Strict):
+    length: int = Field(ge=1)
+    hop: int = Field(default=1, ge=1)
+    fill: Literal["zeros", "hold", "not_ready"] = "not_ready"
+    flat: bool = False
+
+
+class ModelCard(_Strict):
+    """What a network is, how it was trained, and how it must be run.
+
+    kind: "network" or "recurrent"; factory: a registered architecture ("gru") or "package:function", called with
+    `kwargs`; sample_time_ns / sample_time_divisor: the time between samples in ns (the divisor is for rates such as
+    30 Hz); warmup_ns: time until the outputs of a recurrent network may be used; stack: whether scalar inputs are
+    stacked to one row of features; data_hash: of the manifest it was trained on; metrics: numbers by name; versions: of
+    what trained it; weights: filled in by `save`.
+    """
+
+    format: Literal["simdl-card-1"] = "simdl-card-1"
+    name: str = "network"
+    kind: Literal["network", "recurrent"] = "network"
+    factory: str
+    kwargs: dict[str, Any] = {}
+    inputs: tuple[Feature, ...] = Field(min_length=1)
+    outputs: tuple[Feature, ...] = Field(min_length=1)
+    sample_time_ns: int = Field(gt=0)
+    sample_time_divisor: int = Field(default=1, gt=0)
+    warmup_ns: int = Field(default=0, ge=0)
+    window: CardWindow | None = None
+    stack: bool = True
+    dtype: str = "float32"
+    data_hash: str = ""
+    metrics: dict[str, float] = {}
+    versions: dict[str, str] = {}
+    notes: str = ""
+    weights: Weights | None = None
+
+    @model_validator(mode="after")
+    def _one_name_each(self) -> Self:
+        names = [feature.name for feature in (*self.inputs, *self.outputs)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)}: two ports of one name")
+        return self
+
+    @property
+    def clock(self) -> Clock:
+        exact = Fraction(self.sample_time_ns, self.sample_time_divisor)
+        return Clock(exact.numerator, exact.denominator)
+
+    @property
+    def period(self) -> Fraction:
+        """The sample time in seconds."""
+        return Fraction(self.sample_time_ns, self.sample_time_divisor * SECOND)
+
+    def windowed(self) -> Window | None:
+        w = self.window
+        return None if w is None else Window(w.length, w.hop, w.fill, w.flat)
+
+    def to_json(self) -> str:
+        return self.model_dump_json(indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes, where: str = "model card") -> ModelCard:
+        """Read a card. Raises NetworkError for what is not one: NaN, duplicate or unknown names, wrong types, bombs."""
+        raw = text.encode() if isinstance(text, str) else text
+        if len(raw) > LARGEST:
+            raise NetworkError(where, f"more than {LARGEST} bytes", "a model card")
+        data = loads(raw, where, NetworkError)
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            faults = [f"{'.'.join(map(str, e['loc'])) or 'card'}: {e['msg']}" for e in error.errors()]
+            raise NetworkError(where, "; ".join(faults[:10]), "a model card of format simdl-card-1") from None
+
+    def __str__(self) -> str:
+        ports = " -> ".join(", ".join(f.name for f in side) for side in (self.inputs, self.outputs))
+        return f"{self.name} ({self.kind} {self.factory}): {ports} every {rate_text(self.clock)}"
+
+
+def rate_text(clock: Clock) -> str:
+    """A clock's period as one would write it.
+
+    >>> rate_text(Clock(10**9)), rate_text(Clock(10**9, 30))
+    ('1 s', '1/30 s (30 Hz)')
+    """
+    if not clock.rational:
+        return period_text(clock.numerator)
+    frequency = Fraction(SECOND * clock.denominator, clock.numerator)
+    return f"1/{frequency} s ({frequency} Hz)" if frequency.denominator == 1 else f"{1 / float(frequency):.9g} s"

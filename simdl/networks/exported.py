@@ -1,0 +1,204 @@
+"""Reading programs of torch.export (.pt2) without running anything the file holds.
+
+torch.export.load unpickles sample inputs, marked weights and constants, executes the guard strings of the program as
+Python, evaluates shape expressions, and resolves operators by walking attributes of `torch`. So what torch reads here
+is not the file but an archive made again from it, that holds raw tensors and a checked graph only: no pickle, no guard,
+no source text; operators, names and shape expressions from an allow-list. This narrows what a hostile file can do; it
+is no sandbox, and a program may still ask for as much memory and time as its operators take.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from simdl.errors import NetworkError
+
+LARGEST, JSON_LARGEST = 4 * 2**30, 64 * 2**20  # bytes, unpacked
+MEMBERS, RATIO, DEEPEST = 100_000, 100, 64
+_OPERATORS = re.compile(
+    r"torch\.ops\.(aten|prims|quantized_decomposed)\.[a-z]\w*(\.\w+)?|torch\.sym_(int|float|not|max|min|ite)"
+)
+_REFUSED = re.compile(r"torch\.ops\.aten\.(from_file|save|load|set_data|_print|record_stream|_pin_memory)\b.*")
+_PLAIN = frozenset(
+    [f"_operator.{name}" for name in (
+        "add", "sub", "mul", "truediv", "floordiv", "mod", "neg", "pow", "abs", "getitem",
+        "eq", "ne", "lt", "le", "gt", "ge", "and_", "or_", "not_")]
+    + [f"math.{name}" for name in ("ceil", "floor", "trunc", "sqrt")]
+)  # fmt: skip
+_HIGHER = frozenset(f"torch.ops.higher_order.{n}" for n in ("cond", "while_loop", "scan", "wrap_with_set_grad_enabled"))
+_EXPRESSION_WORDS = frozenset(
+    "Symbol Integer Float Rational Add Mul Pow Max Min Mod PythonMod FloorDiv CeilDiv CleanDiv IntTrueDiv Eq Ne Lt Le "
+    "Gt Ge And Or Not StrictLessThan LessThan StrictGreaterThan GreaterThan Equality Unequality positive integer "
+    "nonnegative True False".split()
+)
+_SYMBOL = re.compile(r"[suz]\w{0,12}")
+_EXPRESSION = re.compile(r"[\w\s()+\-*/,.='<>]{1,400}")
+_NAME = re.compile(r"[A-Za-z_]\w*|")
+_PATH = re.compile(r"[\w.\[\]]*")
+
+
+def load_exported(path: str | Path) -> nn.Module:
+    """The module of a .pt2 file; `simdl_lanes` on it is the batch it was exported with, None for any.
+
+    Raises NetworkError for files that are no such program, hold pickles or native code, or unpack to too much.
+    """
+    import torch
+
+    path = Path(path)
+    if not path.is_file():
+        raise NetworkError(str(path), "no such file", "a file written by torch.export.save")
+    clean = _cleaned(path.read_bytes(), str(path))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.export.load(io.BytesIO(clean))
+            module: Any = program.module()
+    except Exception as error:
+        raise NetworkError(str(path), f"torch cannot read it: {error}", "a file written by torch.export.save",
+                           f"export it again with torch {torch.__version__}") from error  # fmt: skip
+    names = set(program.graph_signature.user_inputs)
+    shapes = [n.meta["val"].shape for n in program.graph.nodes if n.op == "placeholder" and n.name in names]
+    first = shapes[0][0] if shapes and len(shapes[0]) else None
+    module.simdl_lanes = first if isinstance(first, int) else None
+    found: nn.Module = module
+    return found
+
+
+def _cleaned(data: bytes, where: str) -> bytes:
+    """An archive of the raw tensors and of the checked graph of a .pt2 file."""
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(data))
+        members = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise NetworkError(where, f"is no archive: {error}", "a file written by torch.export.save") from None
+    _check_members(members, where)
+    out = io.BytesIO()
+    models = 0
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as made:
+        for member in members:
+            root, _, name = member.filename.partition("/")
+            if name.startswith(("extra/", "data/sample_inputs/")):
+                continue  # not needed to run it, and pickles
+            if name.startswith(("data/aotinductor", "data/executorch", "data/mtia", "xl_model_weights")):
+                raise NetworkError(where, f"{name}: native code or foreign data", "a program and its weights",
+                                   "torch.export.save(program, path) without compiling it")  # fmt: skip
+            try:
+                content = archive.read(member)
+            except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+                raise NetworkError(where, f"{name} is damaged: {error}", "a whole file") from None
+            if name.startswith("models/") and name.endswith(".json"):
+                models += 1
+                content = json.dumps(_checked_model(_json(content, where, name), where)).encode()
+                made.writestr(f"{root}/data/sample_inputs/{name[7:-5]}.pt", b"")
+            elif name.startswith("data/") and name.endswith("_config.json"):
+                content = json.dumps(_checked_config(_json(content, where, name), where)).encode()
+            made.writestr(member.filename, content)
+    if models != 1:
+        raise NetworkError(where, f"{models} programs", "one", "torch.export.save(program, path)")
+    return out.getvalue()
+
+
+def _check_members(members: list[zipfile.ZipInfo], where: str) -> None:
+    names = [member.filename for member in members]
+    total = sum(member.file_size for member in members)
+    if len(names) > MEMBERS or total > LARGEST:
+        raise NetworkError(where, f"{len(names)} members of {total} bytes", f"at most {MEMBERS} of {LARGEST}")
+    if len(set(names)) < len(names) or len({name.partition("/")[0] for name in names}) > 1:
+        raise NetworkError(where, "members of one name, or several folders", "a file written by torch.export.save")
+    for member in members:
+        parts = member.filename.split("/")
+        if ".." in parts or member.filename.startswith("/") or "\\" in member.filename or "\0" in member.filename:
+            raise NetworkError(where, f"the member {member.filename!r}", "names inside the archive")
+        if member.file_size > 4096 and member.file_size > RATIO * max(1, member.compress_size):
+            found = f"{member.filename} unpacks from {member.compress_size} to {member.file_size} bytes"
+            raise NetworkError(where, found, f"at most {RATIO} times")
+
+
+def _json(content: bytes, where: str, name: str) -> dict[str, Any]:
+    if len(content) > JSON_LARGEST:
+        raise NetworkError(where, f"{name}: {len(content)} bytes", f"at most {JSON_LARGEST}")
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise NetworkError(where, f"{name} is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise NetworkError(where, f"{name} is {type(found).__name__}", "a JSON object")
+    return found
+
+
+def _checked_config(config: dict[str, Any], where: str) -> dict[str, Any]:
+    for name, one in dict(config.get("config") or {}).items():
+        if not isinstance(one, dict) or one.get("use_pickle"):
+            raise NetworkError(where, f"{name} is stored as a pickle", "raw tensors",
+                               "export a module whose weights and constants are plain tensors")  # fmt: skip
+        if not re.fullmatch(r"(weight|tensor)_\w*", str(one.get("path_name"))):
+            raise NetworkError(where, f"{name} is stored as {one.get('path_name')!r}", "raw tensors")
+    return config
+
+
+def _checked_model(model: dict[str, Any], where: str) -> dict[str, Any]:
+    """The program without source text, metadata and guards. Raises NetworkError for anything not known to be plain."""
+    model["guards_code"] = []  # Python that torch would execute
+    for one, depth in _walk(model):
+        if depth > DEEPEST:
+            raise NetworkError(where, f"nested deeper than {DEEPEST}", "a program of torch.export")
+        if "metadata" in one:
+            one["metadata"] = {}
+        if "inputs" in one and "target" in one:
+            _check_node(one, where)
+        for key, value in one.items():
+            if key == "expr_str":
+                _check_expression(value, where)
+            elif key in ("name", "input_names", "output_names", "forward_arg_names") and value is not None:
+                for name in value if isinstance(value, list) else [value]:
+                    if not isinstance(name, str) or not _NAME.fullmatch(name):
+                        raise NetworkError(where, f"the name {name!r}", "an identifier")
+            elif key in ("fqn", "parameter_name", "buffer_name", "tensor_constant_name") and value is not None:
+                if not isinstance(value, str) or not _PATH.fullmatch(value):
+                    raise NetworkError(where, f"the path {value!r}", "identifiers and dots")
+            elif key in ("in_spec", "out_spec") and isinstance(value, str) and "__enum__" in value:
+                raise NetworkError(where, "a class named in the layout of arguments", "tensors and tuples")
+    return model
+
+
+def _walk(value: Any) -> Iterator[tuple[dict[str, Any], int]]:
+    """All dictionaries inside, with their depth, without recursion."""
+    waiting: list[tuple[Any, int]] = [(value, 0)]
+    while waiting:
+        one, depth = waiting.pop()
+        if isinstance(one, dict):
+            yield one, depth
+            waiting += [(inner, depth + 1) for inner in one.values() if isinstance(inner, dict | list)]
+        elif isinstance(one, list):
+            waiting += [(inner, depth + 1) for inner in one if isinstance(inner, dict | list)]
+
+
+def _check_node(node: dict[str, Any], where: str) -> None:
+    target = node["target"]
+    known = isinstance(target, str) and (
+        target in _PLAIN or target in _HIGHER or (_OPERATORS.fullmatch(target) and not _REFUSED.fullmatch(target))
+    )
+    if not known:
+        raise NetworkError(where, f"the operator {str(target)[:100]!r}", "operators of aten",
+                           "program.run_decompositions() before saving turns most others into them")  # fmt: skip
+    if target.startswith(("torch.ops.aten.dropout.", "torch.ops.aten.batch_norm.")):
+        flags = [i.get("arg", {}).get("as_bool") for i in node["inputs"] if i.get("name") in ("train", "training")]
+        if True in flags:
+            raise NetworkError(where, f"exported in training mode: {target.split('.')[3]} is active", "evaluation mode",
+                               "module.eval() before torch.export.export")  # fmt: skip
+
+
+def _check_expression(text: Any, where: str) -> None:
+    words = re.findall(r"[A-Za-z_]\w*", text) if isinstance(text, str) else []
+    plain = isinstance(text, str) and _EXPRESSION.fullmatch(text) and "**" not in text and "__" not in text
+    if not plain or any(word not in _EXPRESSION_WORDS and not _SYMBOL.fullmatch(word) for word in words):
+        raise NetworkError(where, f"the shape {str(text)[:100]!r}", "sums and products of sizes")

@@ -1,0 +1,239 @@
+"""What is decided before a network's class is made: its ports, its memory, and whether the module fits them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from simdl.block import Block
+from simdl.declarations import Input, Output, Shape, State
+from simdl.errors import NetworkError
+from simdl.methods import Tick
+from simdl.networks.call import kind_of, training
+from simdl.networks.layers import find_layers, first_width, forward_names, static_lanes, tapped
+from simdl.networks.ports import (
+    Ins,
+    Outs,
+    Scaling,
+    check_free,
+    flat_result,
+    inputs_of,
+    is_array,
+    outputs_of,
+    sizes_of,
+    split_result,
+)
+from simdl.networks.window import Window
+
+if TYPE_CHECKING:
+    from simdl.networks.card import Feature, ModelCard
+
+EDGES = ("level", "rising", "falling", "either")
+
+
+@dataclass
+class Plan:
+    """The ports of one network, what it remembers between ticks, and how its inputs are laid out."""
+
+    where: str
+    inputs: dict[str, Input]
+    outputs: dict[str, Output]
+    stack: bool
+    window: Window | None = None
+    card: ModelCard | None = None
+    taps: dict[str, str] = field(default_factory=dict)  # port -> path of the layer inside the module
+    memory: dict[str, State] = field(default_factory=dict)
+    extra_inputs: dict[str, Input] = field(default_factory=dict)  # reset, x0
+    flags: dict[str, Output] = field(default_factory=dict)  # ok
+    reset: str | None = None
+    recurrence: Any = None
+
+    @property
+    def sizes(self) -> list[int] | None:
+        """How many features each input holds; None while a shape is open."""
+        return sizes_of(self.inputs)
+
+    @property
+    def array(self) -> bool:
+        """Whether the module gets arrays as they are, and not rows of features."""
+        return not self.stack or any(is_array(one.shape) for one in self.inputs.values())
+
+    def scaling(self) -> Scaling:
+        card = self.card
+        if card is None:
+            return Scaling([None] * len(self.inputs), [None] * len(self.outputs))
+        return Scaling(card.inputs, card.outputs)
+
+    def remember_window(self, shapes: Sequence[Shape]) -> None:
+        """States for a window; shapes: of the outputs and tapped layers, which are held between evaluations."""
+        window, sizes = self.window, self.sizes
+        if window is None or sizes is None:
+            return
+        if self.array:
+            raise NetworkError(self.where, "a window of arrays", "rows of features")
+        self.memory["history"] = State(shape=(window.length, sum(sizes)), doc="the last samples")
+        self.memory["ticks"] = State(0, dtype="int64", doc="ticks since the start or the last reset")
+        if window.holds:
+            names = [*self.outputs, *self.taps]
+            initials = [*(one.initial for one in self.outputs.values()), *(0.0 for _ in self.taps)]
+            for name, shape, first in zip(names, shapes, initials):
+                self.memory[f"last_{name}"] = State(first, shape=shape, doc=f"{name} of the last evaluation")
+        self.flags["ok"] = Output(dtype="bool", initial=False, doc="the window is full")
+
+    def add_reset(self, reset: str | None) -> None:
+        if reset is None:
+            return
+        if reset not in EDGES:
+            raise NetworkError(self.where, f"reset={reset!r}", "one of", names=EDGES, wrong=str(reset))
+        if not self.memory:
+            raise NetworkError(self.where, "reset= of a network without memory", "a Window or Recurrent")
+        self.reset = reset
+        self.extra_inputs["reset"] = Input(dtype="bool", shape=(), doc="per lane: forget what was seen")
+        if reset != "level":
+            self.memory["reset_before"] = State(0, dtype="bool", doc="reset at the last tick")
+
+    def namespace(self, base: type[Block], **methods: Any) -> dict[str, Any]:
+        """The body of the network's class."""
+        taps = {name: Output(doc=f"of the layer {path}") for name, path in self.taps.items()}
+        parts: list[Mapping[str, Any]] = [self.inputs, self.extra_inputs, self.outputs, taps, self.flags, self.memory]
+        check_free([name for part in parts for name in part], base, self.where)
+        ports: dict[str, Any] = {name: one for part in parts for name, one in part.items()}
+        step = Tick(reading(_step, [*self.inputs, *self.extra_inputs, *self.memory]))
+        return {
+            **ports, "step": step, **methods, "_made_from": base, "__module__": base.__module__,
+            "__doc__": base.__doc__, "__qualname__": base.__qualname__,
+        }  # fmt: skip
+
+
+def _step(self: Any, values: dict[str, Tensor]) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = self._step(values)
+    return found
+
+
+def reading(method: Callable[[Any, dict[str, Tensor]], Any], names: Sequence[str]) -> Callable[..., Any]:
+    """A method whose signature says that it reads these ports and states; it is given them by name."""
+
+    def step(self: Any, *args: Tensor, **values: Tensor) -> Any:
+        return method(self, {**dict(zip(names, args)), **values})
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter(name, kind) for name in ("self", *names)]
+    step.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return step
+
+
+def plan_ports(
+    cls: type[Block], module: Any, inputs: Ins | None, outputs: Outs | None, card: ModelCard | None, stack: bool | None
+) -> Plan:
+    """The ports: those declared in the class, those given, those of the card, or "x" and "y", in this order."""
+    where = cls.__name__
+    if isinstance(module, type) and issubclass(module, nn.Module):
+        raise NetworkError(where, f"the class {module.__name__}", f"a module: {module.__name__}(...)")
+    if not isinstance(module, nn.Module):
+        fix = f"{where}.from_card(path) reads a module with its card" if isinstance(module, str) else ""
+        raise NetworkError(where, f"{module!r}", "an nn.Module", fix)
+    typed_in = {n: copy(d) for n, d in cls.declared().items() if isinstance(d, Input)}
+    typed_out = {n: copy(d) for n, d in cls.declared().items() if isinstance(d, Output)}
+    for given, typed, what in ((inputs, typed_in, "inputs"), (outputs, typed_out, "outputs")):
+        if given and typed:
+            raise NetworkError(where, f"{what}= beside the declared {', '.join(typed)}", "one of them")
+    ins, outs = typed_in or inputs_of(inputs, where), typed_out or outputs_of(outputs, where)
+    if card is not None:
+        ins = _as_on_card(ins or {f.name: f.input() for f in card.inputs}, card.inputs)
+        outs = _as_on_card(outs or {f.name: f.output() for f in card.outputs}, card.outputs)
+        stack = card.stack if stack is None else stack
+    needed = forward_names(module)
+    if not ins and len(needed) > 1 and stack is not True:
+        ins, stack = inputs_of(needed, where), False
+    plan = Plan(where, ins or inputs_of("x", where), outs or outputs_of("y", where), stack is not False, card=card)
+    if plan.stack and len(plan.inputs) > 1:
+        for name, one in plan.inputs.items():
+            one.shape = () if one.shape is None else one.shape
+            if is_array(one.shape):
+                found = f"an array of shape {one.shape} among other inputs"
+                fix = "stack=False gives the module each input by itself"
+                raise NetworkError(f"{where}.{name}", found, "rows of features", fix)
+    return plan
+
+
+def _as_on_card(declared: Mapping[str, Any], features: Sequence[Feature]) -> dict[str, Any]:
+    """Declarations in the card's order, with its shapes and units where they say nothing."""
+    for feature in features:
+        one = declared.get(feature.name)
+        if one is not None:
+            one.shape = feature.shape if one.shape is None else one.shape
+            one.unit = one.unit or feature.unit
+    names = [feature.name for feature in features]
+    known = [name for name in names if name in declared]
+    return {name: declared[name] for name in [*known, *(n for n in declared if n not in names)]}
+
+
+def plan_taps(module: nn.Module, activations: Sequence[str], where: str) -> dict[str, str]:
+    """Ports for layers: `_` for dots, and `layer_` before a digit."""
+    layers = find_layers(module)
+    taps: dict[str, str] = {}
+    for name in [activations] if isinstance(activations, str) else activations:
+        if name not in layers:
+            raise NetworkError(f"{where}: activations", f"no layer {name!r}", "a layer", names=layers, wrong=name)
+        port = name.replace(".", "_")
+        taps[port if port.isidentifier() else f"layer_{port}"] = name
+    return taps
+
+
+def try_module(module: nn.Module, plan: Plan) -> list[Shape] | None:
+    """Call the module once to see that the ports fit it, and give open outputs their shapes.
+
+    Returns the shapes of outputs and tapped layers; None when the shape of an input is known only once it is wired.
+    """
+    where = plan.where
+    sizes = plan.sizes
+    if sizes is None:
+        name, only = next(iter(plan.inputs.items()))
+        width = first_width(module)
+        if plan.window is not None:
+            if width is None or plan.window.flat:
+                raise NetworkError(f"{where}.{name}", "an input of open shape in a window", "its shape",
+                                   f"inputs={{{name!r}: Input(shape=(n,))}}")  # fmt: skip
+            only.shape = () if width == 1 else (width,)
+        if width is None:
+            return None
+        sizes = [width]
+    lanes = static_lanes(module) or 2
+    dtype, device = kind_of(module)
+    options: dict[str, Any] = {"dtype": dtype or torch.get_default_dtype(), "device": device}
+    if plan.array:
+        args = [torch.zeros((lanes, *(one.shape or ())), **_typed(options, one)) for one in plan.inputs.values()]
+    else:
+        row: tuple[int, ...] = (sum(sizes),)
+        if plan.window is not None:
+            row = (plan.window.length * row[0],) if plan.window.flat else (plan.window.length, row[0])
+        args = [torch.zeros((lanes, *row), **options)]
+    try:
+        with torch.no_grad(), training(module, False), tapped(module, plan.taps) as seen:
+            result = flat_result(module(*args), list(plan.outputs), where)
+            captured = [seen[port] for port in plan.taps]
+    except NetworkError:
+        raise
+    except Exception as error:
+        given = ", ".join(str(tuple(arg.shape)) for arg in args)
+        raise NetworkError(where, f"the module fails on {given}, from {', '.join(plan.inputs)}: {error}",
+                           "a module that takes them", "name one input for each feature, in the module's order",
+                           ) from error  # fmt: skip
+    values = split_result(result, plan.outputs, lanes, where)
+    for declared, value in zip(plan.outputs.values(), values):
+        declared.shape = tuple(value.shape[1:])
+    for port, layer in zip(plan.taps, captured):
+        if layer.ndim == 0 or layer.shape[0] != lanes:
+            found = f"the layer gives {tuple(layer.shape)} for {lanes} lanes"
+            raise NetworkError(f"{where}.{port}", found, "a row for each lane")
+    return [tuple(value.shape[1:]) for value in (*values, *captured)]
+
+
+def _typed(options: dict[str, Any], one: Input) -> dict[str, Any]:
+    return {**options, "dtype": one.dtype} if one.dtype in (torch.int64, torch.int32) else options
