@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tests.reference.interpreter import Lane
 
 BUDGET = 64  # firings of a crossing between two instants
+ZERO = 1e-9  # what a guard that fired here and now may be off from zero
 States = dict[Key, float]
 
 
@@ -112,9 +113,11 @@ class Segment:
             fired = pushed
 
     def _pushed(self, armed: dict[Key, bool], but: tuple[()] | list[Key]) -> list[Key]:
+        """Guards that were armed and are not above zero now; one that fired here is at zero all the same."""
         return [
             guard for guard in self.guards
-            if armed.get(guard) and guard not in but and self._awake(guard) and self._now(guard) <= 0
+            if armed.get(guard) and guard not in but and self._awake(guard)
+            and self._now(guard) <= (-ZERO if guard in self.fresh else 0)
         ]  # fmt: skip
 
     def _fire(self, guard: Key) -> None:
@@ -150,7 +153,7 @@ class Segment:
         if not self._awake(guard):
             return False
         value = self._now(guard)
-        if value == 0 or (guard in self.fresh and abs(value) <= 1e-9):
+        if value == 0 or (guard in self.fresh and abs(value) <= ZERO):
             return self._slope(guard) > 0
         return value > 0
 

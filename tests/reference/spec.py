@@ -7,15 +7,28 @@ All times are whole nanoseconds. `repr` of any of these is Python that makes it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from fractions import Fraction
 from functools import cached_property
 
 from tests.reference.expression import Expression
 
 
-@dataclass(frozen=True)
-class Condition:
+class _Plain:
+    """Data that prints without what is as it would be anyway."""
+
+    def __repr__(self) -> str:
+        shown = []
+        for one in fields(self):  # type: ignore[arg-type]
+            default = one.default_factory() if one.default_factory is not MISSING else one.default
+            value = getattr(self, one.name)
+            if value != default:
+                shown.append(f"{one.name}={value!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+@dataclass(frozen=True, repr=False)
+class Condition(_Plain):
     """What the running of a leaf or nest depends on; the signal is read where the conditioned thing is named."""
 
     kind: str  # enabled, triggered or resettable
@@ -25,8 +38,8 @@ class Condition:
     edge: str = "rising"
 
 
-@dataclass(frozen=True)
-class Crossing:
+@dataclass(frozen=True, repr=False)
+class Crossing(_Plain):
     """A guard that fires on falling to zero, its reset map, and the mode it comes to rest in."""
 
     guard: Expression
@@ -34,8 +47,8 @@ class Crossing:
     rest: str | None = None
 
 
-@dataclass(frozen=True)
-class Leaf:
+@dataclass(frozen=True, repr=False)
+class Leaf(_Plain):
     """A block. `outputs` are declared with their initial value and computed by the tick, the hit or `joint`."""
 
     name: str
@@ -89,8 +102,8 @@ class Leaf:
         return self.methods[output][1] or 0.0
 
 
-@dataclass(frozen=True)
-class Nest:
+@dataclass(frozen=True, repr=False)
+class Nest(_Plain):
     """A diagram: children, the wires to their inputs by path, and what its own outputs show."""
 
     name: str
@@ -105,8 +118,8 @@ class Nest:
 Held = tuple[tuple[float, ...], tuple[float, ...]]
 
 
-@dataclass(frozen=True)
-class Experiment:
+@dataclass(frozen=True, repr=False)
+class Experiment(_Plain):
     """One run: a root nest, its external inputs (a number, or times and values held), and parameters set from outside."""
 
     root: Nest

@@ -1,0 +1,142 @@
+"""`python -m tests.reference`: compare random models, keep count in a file, go on where the last run stopped.
+
+    python -m tests.reference --count 1000 --seed 0          models 0 to 999 of seed 0
+    python -m tests.reference --seed 0 --case 84             one of them: printed, and shrunk when it differs
+
+The exit status is 0 when no model differs, 1 when one does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.reference import spec
+from tests.reference.choices import Choices
+from tests.reference.compare import Verdict, compare
+from tests.reference.draw import experiment
+from tests.reference.reduce import reduce
+from tests.reference.spec import Experiment
+
+
+def minimal(model: Experiment, why: str) -> Experiment:
+    """The simplest experiment found that differs in the same kind of way: a value, a crossing, or an error."""
+
+    def fails(attempt: Experiment) -> bool:
+        found = compare(attempt)
+        return found.verdict == "differ" and _kind(found.why) == _kind(why)
+
+    return reduce(model, fails)
+
+
+def _kind(why: str) -> str:
+    """The name of an error, or "value", "crossing", …"""
+    word = why.split()[0].rstrip(":") if why else ""
+    return word if word.endswith("Error") or word in ("crossing", "final", "status") else "value"
+
+
+class Tally:
+    """How far a seed has come, in a file that is replaced at once."""
+
+    def __init__(self, path: Path, seed: int) -> None:
+        self.path = path
+        self.state: dict[str, Any] = {
+            "seed": seed, "reached": 0, "agree": 0, "unfair": 0, "instants": 0, "events": 0, "worst": 0.0,
+            "differ": {},
+        }  # fmt: skip
+        if path.exists():
+            self.state |= json.loads(path.read_text())
+            if self.state["seed"] != seed:
+                raise SystemExit(f"{path} counts seed {self.state['seed']}, not {seed}: give another --out")
+
+    def add(self, case: int, found: Verdict) -> None:
+        state = self.state
+        if found.verdict == "differ":
+            state["differ"][str(case)] = found.why
+            return
+        state["differ"].pop(str(case), None)
+        state[found.verdict] += 1
+        if found.verdict == "agree":
+            state["instants"] += found.instants
+            state["events"] += found.events
+            state["worst"] = max(state["worst"], found.worst)
+
+    def save(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        new = self.path.with_suffix(".new")
+        new.write_text(json.dumps(self.state, indent=1) + "\n")
+        os.replace(new, self.path)
+
+    def __str__(self) -> str:
+        s = self.state
+        return (
+            f"reached N = {s['reached']} of seed {s['seed']}: {s['agree']} agree to 1e-12 (worst {s['worst']:.1e}, "
+            f"{s['instants']} instants, {s['events']} crossings), {s['unfair']} amplify rounding too much to compare, "
+            f"{len(s['differ'])} differ"
+        )
+
+
+def many(tally: Tally, count: int, seed: int, stop: bool) -> None:
+    """Compare up to `count` models; those that differed the last time first."""
+    state, saved = tally.state, time.monotonic()
+    for case in [*map(int, state["differ"]), *range(state["reached"], count)]:
+        found = compare(experiment(Choices.seeded(seed, case)))
+        tally.add(case, found)
+        state["reached"] = max(state["reached"], case + 1)
+        if found.verdict == "differ":
+            print(f"case {case} differs: {found.why.splitlines()[0]}", flush=True)
+        if time.monotonic() - saved > 10 or found.verdict == "differ":
+            tally.save()
+            saved = time.monotonic()
+            print(tally, file=sys.stderr, flush=True)
+        if stop and found.verdict == "differ":
+            break
+    tally.save()
+
+
+def show(model: Experiment, name: str, small: bool) -> bool:
+    """Print an experiment, its verdict, and when it differs the smallest one that does; whether it does not."""
+    found = compare(model)
+    print(f"\n{name}: {found.verdict}  {found.why}")
+    if found.verdict == "differ" and small:
+        model = minimal(model, found.why)
+        print("smallest:", compare(model).why)
+    print(f"{model!r}\nagain: python -m tests.reference {name}, or --spec with a file of the lines above")
+    return found.verdict != "differ"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.reference", description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=1000, help="how many models in all (1000)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="the file that keeps count (build/reference/seed-SEED.json)")
+    parser.add_argument("--case", type=int, help="only this model, printed")
+    parser.add_argument("--spec", type=Path, help="only the experiment printed in this file")
+    parser.add_argument("--keep-going", action="store_true", help="do not stop at the first that differs")
+    parser.add_argument("--no-shrink", action="store_true", help="print what differs as it is")
+    given = parser.parse_args()
+    if given.spec:
+        text = given.spec.read_text()
+        model = eval(text, {**vars(spec), "inf": math.inf})  # data printed by this program
+        return int(not show(model, f"--spec {given.spec}", not given.no_shrink))
+    if given.case is not None:
+        model = experiment(Choices.seeded(given.seed, given.case))
+        return int(not show(model, f"--seed {given.seed} --case {given.case}", not given.no_shrink))
+    tally = Tally(given.out or Path(f"build/reference/seed-{given.seed}.json"), given.seed)
+    many(tally, given.count, given.seed, not given.keep_going)
+    if tally.state["differ"]:
+        first = min(map(int, tally.state["differ"]))
+        model = experiment(Choices.seeded(given.seed, first))
+        show(model, f"--seed {given.seed} --case {first}", not given.no_shrink)
+    print(tally)
+    return int(bool(tally.state["differ"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

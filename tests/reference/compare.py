@@ -1,0 +1,115 @@
+"""An engine and the interpreter side by side: the same model, what readers saw at every instant, the same crossings."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+
+import torch
+
+from simdl import RK4, Run, Simulator
+from simdl.simulate import finished
+from tests.reference.build import build, inputs_of, paths_of
+from tests.reference.interpreter import Record, interpret
+from tests.reference.segment import Exhausted
+from tests.reference.spec import Experiment
+
+TOLERANCE = 1e-12
+JIGGLE = 1e-10
+AMPLIFIED = 1e-8  # what a disturbance of JIGGLE may grow to in a fair comparison: a hundredfold
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a comparison ended: "agree", "differ", or "unfair" for a model that amplifies rounding; and why."""
+
+    verdict: str
+    why: str = ""
+    instants: int = 0
+    events: int = 0
+    worst: float = 0.0
+
+
+def run(experiment: Experiment) -> Run:
+    """The experiment on the torch engine, everything recorded at its ticks and instants.
+
+    The steps of `simulate`, which would record a model without clocks at a thousandth of the run instead.
+    """
+    torch.set_num_threads(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of steps too long for accuracy, which is not the question
+        simulator = Simulator(
+            build(experiment.root), inputs=inputs_of(experiment), set=experiment.set, record=paths_of(experiment),
+            seed=experiment.seed, ids=torch.tensor([experiment.lane]), lanes=1,
+            solver=RK4(max_step=f"{experiment.max_step} ns"),
+        )  # fmt: skip
+        simulator.run_until(f"{experiment.until} ns")
+    return finished(simulator)
+
+
+def fair(experiment: Experiment, record: Record) -> str:
+    """Why no comparison to 1e-12 means anything, or nothing."""
+    other = interpret(experiment, JIGGLE)
+    if [path for _, path in record.events] != [path for _, path in other.events]:
+        return "crossings change with rounding"
+    for path, values in record.values.items():
+        for a, b in zip(values, other.values[path]):
+            if not math.isfinite(a) or abs(a - b) > AMPLIFIED * max(1.0, abs(a)):
+                return f"{path} amplifies rounding"
+    return ""
+
+
+def compare(experiment: Experiment) -> Verdict:
+    """Run an experiment both ways and hold every value, at every instant, to 1e-12 of max(1, |value|)."""
+    try:
+        record = interpret(experiment)
+    except Exhausted as error:
+        return Verdict("unfair", f"{error} spends its budget")
+    try:
+        why, worst = difference(record, run(experiment))
+    except Exception as error:
+        return Verdict("differ", f"{type(error).__name__}: {error}")
+    unfair = fair(experiment, record) if why else ""
+    if unfair:
+        return Verdict("unfair", f"{unfair}; {why}")
+    return Verdict("differ" if why else "agree", why, len(record.times), len(record.events), worst)
+
+
+def difference(record: Record, found: Run, lane: int = 0) -> tuple[str, float]:
+    """The first difference in time, or an empty text; and the largest relative one."""
+    if found.status:
+        return f"status {dict(found.status)}", math.inf
+    worst, first = 0.0, (math.inf, "")
+    for path, values in record.values.items():
+        trace = found.traces[path]
+        samples = dict(zip((round(float(t) * 1e9) for t in trace.t), trace.values[lane].tolist()))
+        if trace.values[lane].ndim != 1:
+            return f"{path} has the shape {tuple(trace.values.shape)}", math.inf
+        latest = math.nan
+        for ns, expected in zip(record.times, values):
+            held = [samples[time] for time in samples if time <= ns] if trace.kind == "held" else []
+            latest = held[-1] if held else samples.get(ns, math.nan)
+            off = abs(latest - expected) / max(1.0, abs(expected))
+            if not off <= TOLERANCE:
+                first = min(first, (ns, f"{path} at {ns / 1e9} s: engine {latest!r}, interpreter {expected!r}"))
+            worst = max(worst, math.inf if math.isnan(off) else off)
+    for path, expected in record.final.items():
+        off = abs(float(found.final[path][lane]) - expected) / max(1.0, abs(expected))
+        if not off <= TOLERANCE:
+            first = min(first, (math.inf, f"final {path}: engine {float(found.final[path][lane])!r}, not {expected!r}"))
+        worst = max(worst, off)
+    events = [(t, path) for number, t, path in found.events if number == lane]
+    first = min(first, _events(record.events, events))
+    return first[1], worst
+
+
+def _events(expected: list[tuple[float, str]], found: list[tuple[float, str]]) -> tuple[float, str]:
+    for (t, path), (time, other) in zip(expected, found):
+        if path != other or abs(t - time) > TOLERANCE * max(1.0, abs(t)):
+            return t * 1e9, f"crossing {other} at {time!r} s, interpreter {path} at {t!r} s"
+    if len(expected) != len(found):
+        longer, who = (expected, "the interpreter") if len(expected) > len(found) else (found, "the engine")
+        t, path = longer[min(len(expected), len(found))]
+        return t * 1e9, f"crossing {path} at {t!r} s only in {who}"
+    return math.inf, ""

@@ -1,0 +1,124 @@
+"""Which values of a spec depend on which at one instant, and whether that is legal (S5, S6).
+
+On the safe side of the specification: a condition counts as an input of every port of what it encloses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from math import gcd
+
+from tests.reference.expression import Expression, names, reads
+from tests.reference.model import Model, Rule, join
+from tests.reference.spec import Leaf, Nest
+
+Node = tuple[str, str]
+Ticking = tuple[int | str, int]  # period in ns (a rate as text) and offset: what decides which ticks coincide
+
+
+def legal(root: Nest) -> bool:
+    """Whether no value depends on itself, for every set of clocks that can tick together."""
+    model = Model(root)
+    clocks = {path: _ticking(leaf) for path, leaf in model.leaves.items() if leaf.clocked}
+    distinct = sorted(set(clocks.values()), key=str)
+    together = [
+        set(chosen)
+        for size in range(len(distinct) + 1)
+        for chosen in combinations(distinct, size)
+        if all(_coincide(a, b) for a, b in combinations(chosen, 2))
+    ]
+    largest = [chosen for chosen in together if not any(chosen < other for other in together)]
+    return all(_acyclic(model, {path for path in clocks if clocks[path] in chosen}) for chosen in largest)
+
+
+def _ticking(leaf: Leaf) -> Ticking:
+    return (leaf.period or f"{leaf.rate} Hz", leaf.offset)
+
+
+def _coincide(a: Ticking, b: Ticking) -> bool:
+    if isinstance(a[0], str) or isinstance(b[0], str):
+        return True
+    return (a[1] - b[1]) % gcd(a[0], b[0]) == 0
+
+
+def _acyclic(model: Model, ticking: set[str]) -> bool:
+    done: set[Node] = set()
+    open_: set[Node] = set()
+
+    def visit(node: Node) -> bool:
+        if node in done:
+            return True
+        if node in open_:
+            return False
+        open_.add(node)
+        if not all(visit(other) for other in _needs(model, node, ticking)):
+            return False
+        open_.remove(node)
+        done.add(node)
+        return True
+
+    ports = [(path, name) for path, leaf in model.leaves.items() for name in leaf.ports]
+    ports += [(path, "@tick") for path in model.leaves]
+    return all(visit(node) for node in ports)
+
+
+def _needs(model: Model, node: Node, ticking: set[str]) -> Iterator[Node]:
+    """What a port of a leaf, or its tick, depends on at the same instant."""
+    path, name = node
+    leaf = model.leaves[path]
+    free = leaf.clocked is None
+    for rule in model.enclosing[path]:
+        yield from _condition(model, rule)
+    if name == "@tick":
+        if free or path in ticking:
+            yield from _methods(model, path, *leaf.step.values())
+            for what in leaf.computed.values():
+                yield from _methods(model, path, what)
+    elif name in leaf.states or leaf.latency or not (free or path in ticking):
+        return
+    elif name in leaf.outputs and name not in leaf.joint:  # of the tick, even where the tick leaves it as it was
+        yield from _methods(model, path, *leaf.step.values())
+    elif name in leaf.joint:
+        yield from _methods(model, path, *leaf.joint.values())
+    elif name in leaf.computed:
+        yield from _methods(model, path, leaf.computed[name])
+
+
+def _condition(model: Model, rule: Rule) -> Iterator[Node]:
+    if model.crossing(rule) is None:
+        yield from _signal(model, rule.scope, rule.condition.signal)
+
+
+def _methods(model: Model, path: str, *expressions: Expression) -> Iterator[Node]:
+    """The ports that the inputs read by these expressions lead to."""
+    for name in reads(*expressions):
+        if name in model.leaves[path].inputs:
+            driver = model.driver(path, name)
+            if driver is not None:
+                yield from _signal(model, *driver)
+
+
+def _signal(model: Model, scope: str, expression: Expression) -> Iterator[Node]:
+    for name in names(expression):
+        yield from _name(model, scope, name)
+
+
+def _name(model: Model, scope: str, name: str) -> Iterator[Node]:
+    nest = model.nests[scope]
+    if name in nest.params:
+        return
+    if name in nest.inputs:
+        driver = model.driver(scope, name) if scope else None
+        if driver is not None:
+            yield from _signal(model, *driver)
+        return
+    path, _, port = join(scope, name).rpartition(".")
+    if path in model.nests:
+        yield from _signal(model, path, model.nests[path].outputs[port])
+    elif port in model.leaves[path].inputs:
+        driver = model.driver(path, port)
+        if driver is not None:
+            yield from _signal(model, *driver)
+    else:
+        yield (path, port)
