@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 BUDGET = 64  # firings of one crossing in one lane between two instants
 TIE = 1e-12  # roots closer than this fraction of a step fire together
 ZERO = 1e-9  # a guard that has just fired and is this small counts as zero
+SHORT = 1e-13  # a flight between two firings of one guard that takes less of a step cannot be told from rest
 
 
 @dataclass
@@ -88,8 +89,10 @@ class Guarded:
         self.values = self._values()
         armed = self.values > 0
         zero = self.values == 0
+        self.fresh = torch.zeros_like(armed)
         if fired is not None:
-            zero = zero | (fired & (self.values.abs() <= ZERO))
+            self.fresh = fired & (self.values.abs() <= ZERO)
+            zero = zero | self.fresh
         if bool(zero.any()):
             armed = torch.where(zero, self._rates() > 0, armed)
         self.armed = self._able(armed)
@@ -125,13 +128,13 @@ class Guarded:
             falls = self.armed & (after <= 0) & good
             if not bool(falls.any()):
                 return None
-            theta = torch.stack(
-                [self._root(k, step, tau, size, after[k], falls[k]) for k in range(len(self.crossings))]
-            )
-            theta = torch.where(falls, theta, 2.0)
+            found = [self._root(k, step, tau, size, after[k], falls[k]) for k in range(len(self.crossings))]
+            theta = torch.where(falls, torch.stack([theta for theta, _ in found]), 2.0)
             first = theta.amin(dim=0)
             lanes = falls.any(dim=0)
             fired = falls & (theta <= first + TIE)
+            stuck = fired & self.fresh & (torch.stack([missing for _, missing in found]) | (theta < SHORT))
+            self.counts = torch.where(stuck, BUDGET, self.counts)  # as good as at rest
         part = torch.where(lanes, first, 1.0)
         h_at = h * part
         true = advance(walk.solver, span.slope, walk.tau, step.y0, h_at.to(step.y0.dtype), step.f0)
@@ -161,12 +164,15 @@ class Guarded:
         shift = -(g - g.detach()) / rate
         return torch.where(lanes, shift, torch.zeros_like(shift)).to(h.dtype)
 
-    def _root(self, k: int, step: Step, tau: Tensor, h: Tensor, after: Tensor, falls: Tensor) -> Tensor:
-        """theta (lanes,) at which guard k falls through zero on the true step map."""
+    def _root(
+        self, k: int, step: Step, tau: Tensor, h: Tensor, after: Tensor, falls: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """theta (lanes,) at which guard k falls through zero on the true step map; and the lanes in which it starts at
+        zero and does not rise above rounding."""
         span, walk = self.span, self.walk
         one = torch.ones_like(tau)
         if not bool(falls.any()):
-            return one
+            return one, torch.zeros_like(falls)
         y0, f0 = step.y0.detach(), step.f0.detach()
         dtype = y0.dtype
 
@@ -188,7 +194,7 @@ class Guarded:
             missing = rising & ~found & ~(before > 0)
         g_low = torch.where(falls, g_low, torch.full_like(g_low, -1.0))
         theta = two_stage(dense, true, low, one, g_low, after.double())
-        return torch.where(missing, torch.zeros_like(theta), theta)
+        return torch.where(missing, torch.zeros_like(theta), theta), missing
 
     def fire(self, fired: Tensor) -> None:
         """Apply the reset maps of fired guards in path order, each seeing the previous one's result."""
