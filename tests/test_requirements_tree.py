@@ -133,6 +133,18 @@ def test_shared_parts_are_worked_out_once() -> None:
     assert check(phi, x=[0.0, 3.0]).of(0) is Verdict.PASS
 
 
+def test_the_number_of_nodes_is_limited() -> None:
+    many = [requirement(f"x < {i}") for i in range(60_000)]
+    with pytest.raises(RequirementError, match="more than 100000 nodes"):
+        all_of(*many).check(1)
+
+
+def test_text_stands_for_a_requirement_in_the_python_form() -> None:
+    assert "a < 1" & always("b < 1") == requirement("a < 1 and always(b < 1)")
+    assert "a < 1" | always("b < 1") == always("b < 1").__ror__("a < 1") == requirement("a < 1 or always(b < 1)")
+    assert repr(always("b + 1 < 1").args[0].args[0]) == "<term b + 1>"
+
+
 def test_depth_is_limited_by_an_error_and_not_by_the_stack() -> None:
     phi = requirement("x < 1")
     for _ in range(9_990):

@@ -58,8 +58,6 @@ def number(x: Any) -> Node:
     found = node(x)
     if not isinstance(found, Requirement):
         return found
-    if found.op == "holds":
-        return found.args[0]
     raise RequirementError(f"{found}", "a condition", "a number", f"write where({found}, 1, 0)")
 
 
