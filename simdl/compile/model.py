@@ -62,6 +62,7 @@ class Model:
         ]
         self.crossings = self.graph.crossings
         self.hits = self.graph.hits
+        self._events: dict[frozenset[ClockId], tuple[Node, ...]] = {}
         self._instants: dict[tuple[frozenset[ClockId], tuple[str, ...]], tuple[Node, ...]] = {}
 
     def key(self, name: str | Signal) -> str:
@@ -137,10 +138,14 @@ class Model:
             found = self._instants[ticking, record] = tuple(graph.order(targets, ticking))
         return found
 
-    def event(self, clock: ClockId) -> tuple[Node, ...]:
-        """The nodes of a hit or trigger of some lanes between instants: conditions are not read there."""
-        nodes = self.graph.order([n for n in self.graph.nodes if n.clock == clock], frozenset([clock]))
-        return tuple(n for n in nodes if n.kind not in CONDITIONS and n.clock in (None, clock))
+    def event(self, clocks: frozenset[ClockId]) -> tuple[Node, ...]:
+        """The nodes of hits and triggers of some lanes between instants: conditions are not read there."""
+        found = self._events.get(clocks)
+        if found is None:
+            nodes = self.graph.order([n for n in self.graph.nodes if n.clock in clocks], clocks)
+            found = tuple(n for n in nodes if n.kind not in CONDITIONS and (n.clock is None or n.clock in clocks))
+            self._events[clocks] = found
+        return found
 
     def segment(self, targets: Iterable[Node | str]) -> Programs:
         """The continuous-time nodes for derivatives, guards or recorded keys, and which of them move."""

@@ -135,8 +135,7 @@ class Instants:
             if region.node is not None:
                 env[region.node.path] = state.before[region.index]
         commits: Env = {}
-        for clock in due:
-            self._execute(self.model.event(clock), state, env, ns, {}, {clock: due[clock]}, commits)
+        self._execute(self.model.event(frozenset(due)), state, env, ns, {}, due, commits)
         self._commit(state, env, commits)
 
     def _execute(
