@@ -47,9 +47,7 @@ def monte_carlo(
     if isinstance(lanes, bool) or not isinstance(lanes, int) or lanes < 1:
         raise RunError("monte_carlo", f"lanes={lanes!r}", "a whole number of at least 1")
     compiled = compile_model(model)
-    checks = {
-        name: requirement(given) if isinstance(given, str) else given for name, given in (requirements or {}).items()
-    }
+    checks = {name: requirement(given) for name, given in (requirements or {}).items()}
     end = horizon(until)
     if checks and every is None:
         raise RunError("monte_carlo", "requirements without every=", "the grid on which they are checked", "every=0.01")

@@ -133,7 +133,7 @@ def _faults(slot: Slot, block: Declared, allow_rate: bool) -> list[str]:
     outputs = readable(block)
     faults = []
     for name, one in inputs.items():
-        offered = slot.inputs.get(name)
+        offered = slot.offered.get(name)
         if offered is None:
             if one.default is None and name not in block.wires:
                 offers = ", ".join(offer + unit_text(port) for offer, port in slot.inputs.items())

@@ -24,7 +24,8 @@ class Slot:
 
     inputs: what the loop offers; a network may leave some of them. outputs: what the loop needs. Both by name, with
     unit, shape and type. period or rate: of a single block (a diagram may have several clocks inside); None for any.
-    defaults: values of outputs that a network may lack, such as `ok`.
+    defaults: values of outputs that a network may lack, such as `ok`. truth: what no deployed network can know, offered
+    to blocks that serve as a bound; a wrapped module never gets it.
 
     >>> sensor = Slot("sensor", {"voltage": Input(unit="V")}, {"soc": Output()}, period="10 s")
     >>> print(sensor)
@@ -37,6 +38,7 @@ class Slot:
     period: Duration | None = None
     rate: Duration | None = None
     defaults: Mapping[str, Number] = field(default_factory=dict)
+    truth: Mapping[str, Input] = field(default_factory=dict)
     doc: str = ""
 
     def __post_init__(self) -> None:
@@ -50,6 +52,11 @@ class Slot:
         unknown = [name for name in self.defaults if name not in self.outputs]
         if unknown:
             raise NetworkError(f"Slot {self.name}", f"a default for {unknown[0]!r}", "an output", names=self.outputs)
+
+    @property
+    def offered(self) -> dict[str, Input]:
+        """All that a block in the slot may read."""
+        return {**self.inputs, **self.truth}
 
     @property
     def clock(self) -> Clock | None:
@@ -90,7 +97,7 @@ class Place(Diagram):
         vars(self).update(inside=inside)
         vars(inside).update(parent=self, label="inside")
         wired = type(inside).declared()
-        for name, one in slot.inputs.items():
+        for name, one in slot.offered.items():
             if isinstance(wired.get(name), Input):
                 inside.wires.pop(name, None)
                 inside.drive(name, Port(self, name, one.kind))
@@ -109,7 +116,7 @@ class Place(Diagram):
 
 
 def _class_of(slot: Slot) -> type[Place]:
-    ports = {name: copy.copy(one) for name, one in (*slot.inputs.items(), *slot.outputs.items())}
+    ports = {name: copy.copy(one) for name, one in (*slot.offered.items(), *slot.outputs.items())}
     kind: Any = type(Place)
     return cast(type[Place], kind("Place", (Place,), {**ports, "slot": slot, "__module__": Place.__module__}))
 
