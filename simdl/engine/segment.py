@@ -45,7 +45,7 @@ class Segments:
         model = self.model
         self.programs = model.segment(model.graph.derivatives)
         self.guard_programs = model.segment(model.crossings)
-        self.dense = model.segment([k for k in self.recorder.keys if k in self.recorder.smooth])
+        self.dense = model.segment(self.recorder.keys)
         self.reset_programs = {path: model.segment(reset.keys) for path, reset in model.graph.resets.items()}
         parts = (self.programs, self.guard_programs, self.dense, *self.reset_programs.values())
         self.constant = tuple(dict.fromkeys(n for part in parts for n in part.constant))
