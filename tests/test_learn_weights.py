@@ -155,20 +155,30 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
     "expanded": (lambda: saved({"a": torch.zeros(1).expand(10**9)}), "'a': more elements than numbers"),
     "zip then pickle": (lambda: saved(STATE) + pickle.dumps({}), "other bytes follow"),
     "zip cut": (lambda: saved(STATE)[:-30], "the archive is cut off"),
-    "two pickles": (lambda: archive(lambda n, d: [(n, d), ("archive/more.pkl", d)][: 2 if "data.pkl" in n else 1]), "2 pickles"),
+    "two pickles": (
+        lambda: archive(lambda n, d: [(n, d), ("archive/more.pkl", d)][: 2 if "data.pkl" in n else 1]),
+        "2 pickles",
+    ),
     "climbing": (lambda: archive(lambda n, d: [(n.replace("archive/data/0", "archive/../../0"), d)]), "outside"),
     "absolute": (lambda: archive(lambda n, d: [(n.replace("archive/data/0", "/etc/0"), d)]), "outside"),
     "no storage": (lambda: archive(lambda n, d: [] if n.endswith("data/0") else [(n, d)]), "cannot be read as weights"),
     "short storage": (
-        lambda: archive(lambda n, d: [(n, d[:1]) if n.endswith("data/0") else (n, d)]), "cannot be read as weights",
+        lambda: archive(lambda n, d: [(n, d[:1]) if n.endswith("data/0") else (n, d)]),
+        "cannot be read as weights",
     ),
-    "broken pickle": (lambda: archive(lambda n, d: [(n, d[:40]) if n.endswith("data.pkl") else (n, d)]), "damaged pickle"),
+    "broken pickle": (
+        lambda: archive(lambda n, d: [(n, d[:40]) if n.endswith("data.pkl") else (n, d)]),
+        "damaged pickle",
+    ),
     "plain zip": (lambda: archive(lambda n, d: []), "file of unknown kind|cut off"),
     "header beyond the end": (lambda: struct.pack("<Q", 2**40) + b"{}", "unknown kind"),
     "header 2^63": (lambda: struct.pack("<Q", 2**63) + b"{}", "unknown kind"),
     "header cut": (lambda: safetensors({"a": tensor([1], 0, 4)}, bytes(4))[:20], "truncated: 20 bytes"),
     "tensors cut": (lambda: safetensors({"a": tensor([4], 0, 16)}, bytes(15)), "truncated: .*\n  expected: .* bytes"),
-    "safetensors then pickle": (lambda: safetensors({"a": tensor([1], 0, 4)}, bytes(4) + pickle.dumps({})), "5 bytes after"),
+    "safetensors then pickle": (
+        lambda: safetensors({"a": tensor([1], 0, 4)}, bytes(4) + pickle.dumps({})),
+        "5 bytes after",
+    ),
     "overlap": (lambda: safetensors({"a": tensor([2], 0, 8), "b": tensor([2], 4, 12)}, bytes(12)), "overlap"),
     "gap": (lambda: safetensors({"a": tensor([1], 4, 8)}, bytes(8)), "leave a gap at byte 0"),
     "same bytes twice": (lambda: safetensors({"a": tensor([1], 0, 4), "b": tensor([1], 0, 4)}, bytes(4)), "overlap"),
@@ -178,7 +188,7 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
     "unknown type": (lambda: safetensors({"a": tensor([1], 0, 4, "PICKLE")}, bytes(4)), "cannot be read: KeyError"),
     "NaN in the header": (lambda: safetensors(b'{"a":NaN}'), "NaN is not a number"),
     "nested": (lambda: safetensors(b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"), "nested too deeply"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -206,8 +216,12 @@ def test_sizes_are_limited_and_the_limit_can_be_raised(tmp_path: Path) -> None:
 
 def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for path, message in [(tmp_path, "a folder, a pipe"), (tmp_path / "pipe", "a pipe"), (Path("/dev/zero"), "a device"),
-                          (tmp_path / "nowhere", "cannot be read: No such file")]:  # fmt: skip
+    for path, message in [
+        (tmp_path, "a folder, a pipe"),
+        (tmp_path / "pipe", "a pipe"),
+        (Path("/dev/zero"), "a device"),
+        (tmp_path / "nowhere", "cannot be read: No such file"),
+    ]:
         with pytest.raises(NetworkError, match=message):
             load_weights(path)
 

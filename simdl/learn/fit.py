@@ -1,0 +1,132 @@
+"""Training a torch module: a plain loop that can be stopped at any instant and goes on bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from simdl.errors import RunError
+from simdl.learn.history import History
+from simdl.learn.interrupt import requests
+from simdl.learn.loss import Loss, mse
+from simdl.learn.objective import Objective
+from simdl.learn.run import Augment, OnEpoch, Run
+from simdl.learn.schedule import Schedule, named_schedule
+from simdl.learn.source import Data, as_source
+from simdl.progress import progress as progress_bar
+
+MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD,
+}  # fmt: skip
+
+
+def fit(
+    module: nn.Module,
+    train: Data,
+    validate: Data | None = None,
+    *,
+    loss: Loss = mse,
+    epochs: int | None = None,
+    seconds: float | None = None,
+    batch: int = 64,
+    rate: float = 1e-3,
+    optimizer: str | MakeOptimizer = "adamw",
+    schedule: str | Schedule = "cosine",
+    patience: int | None = None,
+    clip: float | None = None,
+    truncation: int | None = None,
+    warmup: int = 0,
+    augment: Augment | None = None,
+    on_epoch: OnEpoch | Sequence[OnEpoch] = (),
+    checkpoint: str | Path | None = None,
+    save_every: float = 20.0,
+    resume: bool = True,
+    seed: int = 0,
+    workers: int = 0,
+    progress: bool | None = None,
+) -> History:
+    """Train `module` in place and leave the best weights in it: those of the epoch with the smallest validation loss.
+
+    Data: `Sequences`, `Windows`, a tuple of tensors (inputs, targets[, mask]) with rows first, or a torch Dataset with
+    a length (through `workers` processes). It ends after `epochs`, after `seconds` of training, or after `patience`
+    epochs without a better validation loss; at least one of the first two must be given.
+
+    Recurrent modules: with `truncation`, `forward(x, state) -> (y, state)` is called on pieces of that many samples
+    (truncated backpropagation; one optimiser step a piece; the state goes on, its gradient does not). `warmup` samples
+    at the start of every sequence, and samples that the mask excludes, run but do not count. A forward that returns a
+    tuple is otherwise taken at its first element.
+
+    `schedule` is a function of progress in [0, 1] that multiplies the rate. `clip` bounds the gradient's norm.
+    `augment(batch, generator)` changes training batches. `on_epoch(row, module)` may return numbers to log, or True
+    to stop.
+
+    With `checkpoint`, a folder gets log.jsonl, best.safetensors and, at every epoch's end and `save_every` seconds,
+    checkpoint.safetensors. The same call after a kill goes on from there; the weights it ends with are then those of an
+    undisturbed run bit for bit, on the CPU, with the same number of threads, and unless the clock decides (`seconds`).
+    One Ctrl-C finishes the batch, saves, and raises `Interrupted`, a KeyboardInterrupt; a second stops at once.
+
+    RunError: a loss that is not finite (with epoch and batch), shapes that do not match, a checkpoint of another run.
+
+    >>> import torch
+    >>> from simdl.learn import fit
+    >>> x = torch.randn(256, 2, generator=torch.Generator().manual_seed(0))
+    >>> net = torch.nn.Linear(2, 1)
+    >>> history = fit(net, (x, x[:, :1] - 2 * x[:, 1:]), epochs=60, rate=0.1, seed=1)
+    >>> history.best.train < 1e-4
+    True
+    """
+    for name, value in (("epochs", epochs), ("patience", patience), ("truncation", truncation), ("batch", batch)):
+        if value is not None and (type(value) is not int or value < 1):
+            raise RunError("fit", f"{name}={value!r}", "a whole number, at least 1")
+    if epochs is None and seconds is None:
+        raise RunError("fit", "neither epochs nor seconds", "at least one of them", "fit(…, epochs=100)")
+    for name, number, lowest in (("seconds", seconds, 0.0), ("rate", rate, 0.0), ("clip", clip, 0.0)):
+        if number is not None and not number > lowest:
+            raise RunError("fit", f"{name}={number!r}", "a number above 0")
+    if type(warmup) is not int or warmup < 0:
+        raise RunError("fit", f"warmup={warmup!r}", "a number of samples, at least 0")
+    source = as_source(train, workers)
+    if not len(source):
+        raise RunError("fit", "no training data", "at least one row")
+    run = Run(
+        Objective(module, loss, truncation, warmup), source, None if validate is None else as_source(validate, workers),
+        _optimizer(optimizer, module, rate), named_schedule(schedule), batch, epochs, seconds, patience, clip, augment,
+        tuple(on_epoch) if isinstance(on_epoch, Sequence) else (on_epoch,),
+        None if checkpoint is None else Path(checkpoint), save_every, seed,
+    )  # fmt: skip
+    before = module.training
+    run.open(resume)
+    total = float(epochs) if epochs is not None else float(seconds or 0.0)
+    try:
+        with torch.random.fork_rng(devices=[run.device] if run.device.type == "cuda" else []):
+            with requests() as request, progress_bar("training", total, progress) as bar:
+                return run.go(request, bar)
+    finally:
+        run.close()
+        module.train(before)
+
+
+def evaluate(
+    module: nn.Module, data: Data, *, loss: Loss = mse, batch: int = 256, truncation: int | None = None, warmup: int = 0
+) -> float:
+    """The mean loss over all elements that count, in evaluation mode, without gradients. Words as for `fit`."""
+    before = module.training
+    try:
+        return Objective(module, loss, truncation, warmup).mean(as_source(data), batch)
+    finally:
+        module.train(before)
+
+
+def _optimizer(optimizer: str | MakeOptimizer, module: nn.Module, rate: float) -> torch.optim.Optimizer:
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    if not parameters:
+        raise RunError("fit", "the module has no parameters to train", "at least one with requires_grad")
+    if not isinstance(optimizer, str):
+        return optimizer(parameters)
+    if optimizer not in OPTIMIZERS:
+        raise RunError("fit", f"optimizer={optimizer!r}", "a name or a function", names=OPTIMIZERS, wrong=optimizer)
+    return OPTIMIZERS[optimizer](parameters, lr=rate)

@@ -1,0 +1,126 @@
+"""What `fit` learns from: anything that gives a batch for some row numbers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
+
+from simdl.data.sequences import order
+from simdl.data.shard import raw_bytes
+from simdl.errors import RunError
+
+Batch = tuple[Tensor, ...]
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Rows by number: inputs, targets and, if there is one, a mask of the targets that count, stacked."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, rows: Tensor) -> Batch: ...
+
+
+Data = Source | Dataset[Any] | tuple[Tensor, ...]
+
+
+class Tensors:
+    """Tensors with rows first."""
+
+    def __init__(self, parts: Sequence[Tensor]) -> None:
+        if len({len(part) for part in parts}) != 1 or not 2 <= len(parts) <= 3:
+            raise RunError(
+                "fit", f"tensors {[tuple(p.shape) for p in parts]}", "inputs, targets (and mask), rows first"
+            )
+        self.parts = parts
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
+
+    def batch(self, rows: Tensor) -> Batch:
+        return tuple(part.index_select(0, rows.to(part.device)) for part in self.parts)
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for part in self.parts:
+            digest.update(f"{tuple(part.shape)} {part.dtype}".encode())
+            digest.update(raw_bytes(part))
+        return digest.hexdigest()
+
+
+class _Order(Sampler[list[int]]):
+    """Batches of row numbers, set anew for each epoch; so that one pool of workers serves all epochs."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+class Loaded:
+    """Any torch Dataset with a length, through a DataLoader."""
+
+    def __init__(self, dataset: Dataset[Any], workers: int) -> None:
+        self.dataset, self.order = dataset, _Order()
+        self.generator = torch.Generator()  # its own: drawing from torch's would change dropout after a resumption
+        self.loader: DataLoader[Any] = DataLoader(
+            dataset,
+            batch_sampler=self.order,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            multiprocessing_context="spawn" if workers else None,
+            generator=self.generator,
+        )
+
+    def __len__(self) -> int:
+        return len(self.dataset)  # type: ignore[arg-type]
+
+    def batches(self, rows: list[Tensor], seed: int, epoch: int) -> Iterator[Batch]:
+        self.generator.manual_seed(hash((seed, epoch)) % 2**63)
+        self.order.batches = [part.tolist() for part in rows]
+        for batch in self.loader:
+            yield tuple(batch)
+
+
+def as_source(data: Data, workers: int = 0) -> Source | Loaded:
+    """A source of whatever `fit` accepts. RunError for data without a length: its order could not be repeated."""
+    if isinstance(data, tuple | list):
+        return Tensors([torch.as_tensor(part) for part in data])
+    if isinstance(data, IterableDataset) or not hasattr(data, "__len__"):
+        raise RunError(
+            "fit", f"data of type {type(data).__name__} without a length",
+            "tensors, Sequences, Windows, or a torch Dataset with __len__ and __getitem__",
+            "an interrupted run must see the same order again: give the rows numbers",
+        )  # fmt: skip
+    if workers == 0 and isinstance(data, Source) and getattr(data, "form", "tuple") == "tuple":
+        return data
+    return Loaded(data, workers)  # type: ignore[arg-type]
+
+
+def epoch_batches(
+    source: Source | Loaded, size: int, shuffle: bool, seed: int, epoch: int, start: int
+) -> Iterator[Batch]:
+    """The batches of an epoch from number `start` on, in the order that seed and epoch decide."""
+    rows = order(len(source), shuffle, seed, epoch)
+    parts = [rows[i : i + size] for i in range(start * size, len(rows), size)]
+    if isinstance(source, Loaded):
+        yield from source.batches(parts, seed, epoch)
+    else:
+        for part in parts:
+            yield source.batch(part)
+
+
+def source_fingerprint(source: Source | Loaded) -> str:
+    """Which data this is, as far as it can tell."""
+    inner = source.dataset if isinstance(source, Loaded) else source
+    own = getattr(inner, "fingerprint", None)
+    return str(own()) if callable(own) else f"{type(inner).__name__} of {len(source)}"
