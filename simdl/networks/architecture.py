@@ -58,9 +58,10 @@ def find_factory(named: str, given: str | Factory | None, where: str) -> Factory
         raise NetworkError(where, f"the card names the factory {named!r}, the caller {given!r}", "the same")
     if named in ARCHITECTURES:
         return ARCHITECTURES[named]
-    if given is None:
+    if given is None or ":" not in named:
         fix = f"factory={named!r}, if you trust that code" if ":" in named else ""
-        raise NetworkError(where, f"the card names the factory {named!r}, Python code that does not come with simdl",
+        code = "Python code that does not come with simdl" if ":" in named else "which is not registered"
+        raise NetworkError(where, f"the card names the factory {named!r}, {code}",
                            "a registered architecture", fix, sorted(ARCHITECTURES), named)  # fmt: skip
     return import_factory(named, where)
 

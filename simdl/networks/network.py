@@ -135,7 +135,7 @@ class Network(_Options):
         if triggered and (period is not None or rate is not None):
             raise NetworkError(where, "triggered=True and a period", "one of them: its own clock, or a trigger")
         if card is not None and period is None and rate is None and not triggered:
-            period = card.period
+            period, rate = (None, 1 / card.period) if card.clock.rational else (card.period, None)
         if period is None and rate is None and not triggered:
             fix = (
                 f'{where}(module, period="10 ms"). A network that gives the derivative of a state (a neural ODE) is a '
