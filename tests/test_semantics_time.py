@@ -42,7 +42,7 @@ class TestConversion:
     def test_times_are_whole_nanoseconds(self, time: Any, ns: int) -> None:
         assert nanoseconds(time) == ns
 
-    @given(st.integers(0, 9 * 10**15))  # beyond, floats of seconds are coarser than nanoseconds
+    @given(st.integers(0, 8 * 10**15))  # beyond, floats of seconds are coarser than nanoseconds
     def test_the_float_nearest_to_a_count_is_that_count(self, ns: int) -> None:
         assert nanoseconds(ns / 10**9) == ns
 
@@ -62,9 +62,11 @@ class TestConversion:
         assert simulate(SampleClock(period=2e9), 9.2e9)["time"].values.tolist() == [[0.0, 2e9, 4e9, 6e9, 8e9]]
 
     @pytest.mark.parametrize(("fields", "text"), [
-        (dict(period=1, rate=1), "both period"), (dict(offset=0.1), "without a period"), (dict(period=0), "at least 1 ns"),
-        (dict(period=1, offset=1), "below the period"), (dict(period=1, offset=-0.1), "at least 0"), (dict(rate=0), "positive"),
-        (dict(period=True), "not a time"), (dict(period="20"), "a decimal number and a unit"), (dict(rate="fast"), "30 Hz"),
+        (dict(period=1, rate=1), "both period"), (dict(offset=0.1), "without a period"),
+        (dict(period=0), "at least 1 ns"), (dict(rate=0), "positive"),
+        (dict(period=1, offset=1), "below the period"), (dict(period=1, offset=-0.1), "at least 0"),
+        (dict(period=True), "not a time"), (dict(period="20"), "a decimal number and a unit"),
+        (dict(rate="fast"), "30 Hz"),
     ])  # fmt: skip
     def test_clocks_that_are_none(self, fields: dict[str, Any], text: str) -> None:
         with pytest.raises(ClockError, match=text):
