@@ -46,6 +46,7 @@ _NAMES = {
     "requirements": "Requirement Verdict always eventually implies requirement until",
     "networks": "Callback Network Recurrent",
     "networks.card": "ModelCard",
+    "slots": "Slot",
 }
 _HOME = {name: f"simdl.{module}" for module, names in _NAMES.items() for name in names.split()}
 
@@ -130,6 +131,7 @@ if TYPE_CHECKING:
         rollout as rollout,
         simulate as simulate,
     )
+    from simdl.slots import Slot as Slot
     from simdl.space import (
         Choice as Choice,
         Grid as Grid,
