@@ -61,8 +61,8 @@ def fit(
     tuple is otherwise taken at its first element.
 
     `schedule` is a function of progress in [0, 1] that multiplies the rate. `clip` bounds the gradient's norm.
-    `augment(batch, generator)` changes training batches. `on_epoch(row, module)` may return numbers to log, or True
-    to stop.
+    `augment(batch, generator)` changes training batches. `on_epoch(row, module)`, called in
+    evaluation mode without gradients, may return numbers to log, or True to stop.
 
     With `checkpoint`, a folder gets log.jsonl, best.safetensors and, at every epoch's end and `save_every` seconds,
     checkpoint.safetensors. The same call after a kill goes on from there; the weights it ends with are then those of an

@@ -44,7 +44,7 @@ def plot_history(history: History | str | Path, path: str | Path | None = None) 
     losses.legend(frameon=False)
 
     rates.plot(number, [row.rate for row in rows], color=GREEN, label="learning rate")
-    _logarithmic(rates, [row.rate for row in rows])
+    _logarithmic(rates, [row.rate for row in rows], 20.0)
     rates.set_ylabel("learning rate", color=GREEN)
     rates.set_xlabel("epoch")
     rates.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -52,7 +52,7 @@ def plot_history(history: History | str | Path, path: str | Path | None = None) 
     if len(norms) == len(rows):
         other = rates.twinx()
         other.plot(number, norms, color=GREY, ls=":", label="gradient norm")
-        _logarithmic(other, norms)
+        _logarithmic(other, norms, 20.0)  # less than a decade has no room for its ticks here
         other.set_ylabel("gradient norm (dotted)", color=GREY)
         other.spines.top.set_visible(False)
     for axes in (losses, rates):
@@ -63,6 +63,6 @@ def plot_history(history: History | str | Path, path: str | Path | None = None) 
     return figure
 
 
-def _logarithmic(axes: Axes, values: list[float]) -> None:
-    if min(values) > 0 and max(values) > 5 * min(values):
+def _logarithmic(axes: Axes, values: list[float], least: float = 5.0) -> None:
+    if min(values) > 0 and max(values) > least * min(values):
         axes.set_yscale("log")

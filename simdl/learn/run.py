@@ -74,7 +74,7 @@ class Run:
     # Starting and going on
 
     def open(self, resume: bool) -> None:
-        """Take up the folder's checkpoint, if it has one and `resume`. One run at a time has a folder, until `close`."""
+        """Take up the folder's checkpoint, if it has one and `resume`. The folder is this run's until `close`."""
         if self.folder is None:
             return
         make_folder(self.folder)
@@ -272,7 +272,8 @@ class Run:
         metrics: dict[str, float] = {}
         for callback in self.callbacks:
             self.module.eval()
-            said = callback(row, self.module)
+            with torch.no_grad():
+                said = callback(row, self.module)
             if said is True:
                 self.stopped = "callback"
             elif isinstance(said, dict):
