@@ -5,7 +5,7 @@ On the safe side of the specification: a condition counts as an input of every p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import combinations
 from math import gcd
 
@@ -29,7 +29,11 @@ def legal(root: Nest) -> bool:
         if all(_coincide(a, b) for a, b in combinations(chosen, 2))
     ]
     largest = [chosen for chosen in together if not any(chosen < other for other in together)]
-    return all(_acyclic(model, {path for path in clocks if clocks[path] in chosen}) for chosen in largest)
+    ports = [(path, name) for path, leaf in model.leaves.items() for name in (*leaf.ports, *leaf.inputs, "@tick")]
+    if not _acyclic(ports, lambda node: _starts(model, node)):
+        return False
+    sets = [{path for path in clocks if clocks[path] in chosen} for chosen in largest]
+    return all(_acyclic(ports, lambda node, ticking=ticking: _needs(model, node, ticking)) for ticking in sets)
 
 
 def _ticking(leaf: Leaf) -> Ticking:
@@ -42,7 +46,7 @@ def _coincide(a: Ticking, b: Ticking) -> bool:
     return (a[1] - b[1]) % gcd(a[0], b[0]) == 0
 
 
-def _acyclic(model: Model, ticking: set[str]) -> bool:
+def _acyclic(nodes: Iterable[Node], needs: Callable[[Node], Iterator[Node]]) -> bool:
     done: set[Node] = set()
     open_: set[Node] = set()
 
@@ -52,15 +56,26 @@ def _acyclic(model: Model, ticking: set[str]) -> bool:
         if node in open_:
             return False
         open_.add(node)
-        if not all(visit(other) for other in _needs(model, node, ticking)):
+        if not all(visit(other) for other in needs(node)):
             return False
         open_.remove(node)
         done.add(node)
         return True
 
-    ports = [(path, name) for path, leaf in model.leaves.items() for name in leaf.ports]
-    ports += [(path, "@tick") for path in model.leaves]
-    return all(visit(node) for node in ports)
+    return all(visit(node) for node in nodes)
+
+
+def _starts(model: Model, node: Node) -> Iterator[Node]:
+    """What a value depends on at the start, when `@initial` runs: held outputs are at their initial values."""
+    path, name = node
+    leaf = model.leaves[path]
+    if name in leaf.inputs:
+        yield from _driver(model, path, name)
+    elif name in leaf.states:  # one @initial may give any of them
+        yield from _methods(model, path, *leaf.initial.values())
+    elif name in leaf.computed and model.continuous(path):
+        yield from _methods(model, path, leaf.computed[name])
+        yield from ((path, state) for state in reads(leaf.computed[name]) if state in leaf.states)
 
 
 def _needs(model: Model, node: Node, ticking: set[str]) -> Iterator[Node]:
@@ -68,6 +83,9 @@ def _needs(model: Model, node: Node, ticking: set[str]) -> Iterator[Node]:
     path, name = node
     leaf = model.leaves[path]
     free = leaf.clocked is None
+    if name in leaf.inputs:
+        yield from _driver(model, path, name)
+        return
     for rule in model.enclosing[path]:
         yield from _condition(model, rule)
     if name == "@tick":
@@ -94,9 +112,14 @@ def _methods(model: Model, path: str, *expressions: Expression) -> Iterator[Node
     """The ports that the inputs read by these expressions lead to."""
     for name in reads(*expressions):
         if name in model.leaves[path].inputs:
-            driver = model.driver(path, name)
-            if driver is not None:
-                yield from _signal(model, *driver)
+            yield (path, name)
+
+
+def _driver(model: Model, path: str, name: str) -> Iterator[Node]:
+    """The ports that the wire to an input of a leaf or nest reads."""
+    driver = model.driver(path, name) if path else None
+    if driver is not None:
+        yield from _signal(model, *driver)
 
 
 def _signal(model: Model, scope: str, expression: Expression) -> Iterator[Node]:
@@ -109,16 +132,10 @@ def _name(model: Model, scope: str, name: str) -> Iterator[Node]:
     if name in nest.params:
         return
     if name in nest.inputs:
-        driver = model.driver(scope, name) if scope else None
-        if driver is not None:
-            yield from _signal(model, *driver)
+        yield from _driver(model, scope, name)
         return
     path, _, port = join(scope, name).rpartition(".")
     if path in model.nests:
         yield from _signal(model, path, model.nests[path].outputs[port])
-    elif port in model.leaves[path].inputs:
-        driver = model.driver(path, port)
-        if driver is not None:
-            yield from _signal(model, *driver)
     else:
         yield (path, port)

@@ -92,6 +92,12 @@ class Sketch:
         for path, nest in self.nests.items():
             if path and path.rpartition(".")[0] == scope:
                 names += [f"{nest.name}.{port}" for port in nest.outputs]
+        if own and self.c.chance(12):  # ports deep inside, and inputs of other blocks
+            prefix = f"{scope}." if scope else ""
+            for path, leaf in self.leaves.items():
+                if path.startswith(prefix):
+                    names += [f"{path.removeprefix(prefix)}.{port}" for port in leaf.ports]
+                    names += [f"{path.removeprefix(prefix)}.{name}" for name in leaf.inputs]
         return names
 
     def signal(self, atoms: list[str], plain: bool = False) -> Expression:
@@ -185,7 +191,7 @@ class Sketch:
     def _is_held(self, scope: str, name: str) -> bool:
         path, _, port = join(scope, name).rpartition(".")
         if path in self.leaves:
-            return self.leaves[path].clocked is not None
+            return self.leaves[path].clocked is not None and port in self.leaves[path].ports
         return not scope and name in self.held
 
     def condition(self) -> None:
@@ -232,9 +238,12 @@ def experiment(c: Choices) -> Experiment:
     root = sketch.nest()
     until = c.pick([200, 100, 350, 500, 770]) * MS
     max_step = c.pick([10, 5, 7, 3]) * MS
-    settable = [f"{path}.{name}" if path else name for path, leaf in Model(root).leaves.items() for name in leaf.params]
+    model = Model(root)
+    settable = [join(path, name) for path, leaf in model.leaves.items() for name in leaf.params]
+    settable += [join(path, name) for path, nest in model.nests.items() for name in nest.params]
     changed = {name: c.number(-1, 1) for name in settable if c.chance(10)}
-    return Experiment(root, until, max_step, inputs=inputs, set=changed, seed=c.integer(0, 9))
+    lane = c.integer(1, 10**6) if c.chance(30) else 0
+    return Experiment(root, until, max_step, inputs=inputs, set=changed, seed=c.integer(0, 9), lane=lane)
 
 
 @st.composite

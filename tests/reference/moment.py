@@ -73,6 +73,8 @@ class Moment:
         if path in self.model.nests:
             return self.signal(path, self.model.nests[path].outputs[name])
         leaf = self.model.leaves[path]
+        if name in leaf.inputs:
+            return self.input(path, name)
         if name in leaf.states:
             return self._state_port(path, name)
         if self.masked(path):

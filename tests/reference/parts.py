@@ -151,7 +151,11 @@ def flowing(c: Choices, name: str) -> Leaf:
     for state in states:
         pull = ("add", ("scale", -c.number(1.0, 8.0), read(state)), bounded(c, blend(c, list(states), smooth=True)))
         flow[state] = ("add", pull, ("scale", c.number(0.5, 3.0), blend(c, drives, smooth=True))) if drives else pull
-    initial = {"x0": ("scale", c.number(-1, 1), read("p0"))} if params and c.chance(40) else {}
+    initial: dict[str, Expression] = {}
+    if params and c.chance(40):
+        initial = {"x0": ("scale", c.number(-1, 1), read("p0"))}
+    elif inputs and c.chance(20):
+        initial = {"x0": ("add", ("tanh", read("u0")), const(c.number(-0.5, 0.5)))}
     methods: dict[str, tuple[Expression, float | None]] = {}
     for output in _named("z", c.integer(0, 2)):
         seen = [*states, *params, *(inputs if c.chance(50) else [])]
@@ -247,14 +251,26 @@ def relay(c: Choices, name: str) -> Leaf:
     )  # fmt: skip
 
 
-CROSSERS: tuple[Callable[[Choices, str], Leaf], ...] = (ramp, ball, relay)
+def latch(c: Choices, name: str) -> Leaf:
+    """A mode that follows a signal with hysteresis, whatever drives it: a jump of the signal may fire it at once."""
+    low, high = c.number(-0.6, -0.1), c.number(0.1, 0.6)
+    on = ("gt", read("m0"), const(0.5))
+    crossings = {
+        "c0": Crossing(("where", on, ONE, _guard(read("u0"), high, True)), {"m0": const(1.0)}),
+        "c1": Crossing(("where", on, _guard(read("u0"), low, False), ONE), {"m0": const(0.0)}),
+    }
+    methods: dict[str, tuple[Expression, float | None]] = {"z0": (("mul", read("m0"), ("sin", read("u0"))), None)}
+    return Leaf(name, inputs={"u0": None}, states={"m0": 0.0}, crossings=crossings, methods=methods)
+
+
+CROSSERS: tuple[Callable[[Choices, str], Leaf], ...] = (ramp, ball, relay, latch)
 
 
 def leaf(c: Choices, name: str) -> Leaf:
     """Any leaf that needs no condition to run."""
-    kind = c.integer(0, 9)
+    kind = c.integer(0, 10)
     if kind < 5:
         return PARTS[kind](c, name)
-    if kind < 8:
+    if kind < 9:
         return CROSSERS[kind - 5](c, name)
-    return (source, hitting)[kind - 8](c, name)
+    return (source, hitting)[kind - 9](c, name)
