@@ -25,7 +25,7 @@ Ports = Mapping[str, Any] | list[Any]
 
 def write_dataset(
     job: Job, ids: Tensor, folder: Path, *, inputs: Ports, targets: Ports, labels: Ports, every: Any = None,
-    model: Model | None = None, shard: int = 512, progress: bool | None = None, workers: int = 1,
+    model: Model | None = None, shard: int = 1024, progress: bool | None = None, workers: int = 1,
 ) -> Shards:  # fmt: skip
     """Simulate the lanes that the folder does not hold yet and write the named ports of each.
 
