@@ -376,6 +376,20 @@ def test_few_files_are_open_at_once(tmp_path: Path) -> None:
     assert len(shards._open) == OPEN
 
 
+def test_a_data_set_of_the_first_format_is_read_for_ever() -> None:
+    folder = Path(__file__).parent / "golden" / "shards-1"
+    shards = Shards(folder)
+    assert shards.complete and shards.verify() and shards.lanes.tolist() == [0, 1, 5]
+    assert shards.failed == {3: "not finite at t = 2 s"} and shards.seeds.tolist() == [7, 7, 5000]
+    v = torch.tensor([0.0, 1.0, 5.0])[:, None] + torch.arange(6) / 8
+    assert torch.equal(shards.signal("voltage"), v) and torch.equal(shards.signal("soc"), v[:, :3] / 16)
+    assert torch.equal(shards.signal("force"), torch.stack([v, -v], -1).double())
+    assert torch.equal(shards.signal("mode"), (torch.tensor([[0], [1], [5]]) + torch.arange(6)).to(torch.uint8))
+    assert shards.params["mass"].tolist() == [0, 0.25, 1.25] and shards.params["cycle"].tolist() == [0, 1, 5]
+    assert shards.schema.signal("soc") == Signal("soc", 2 * SECOND, "target", start_ns=SECOND)
+    assert (shards.schema.diagram, shards.schema.about) == ("0123abcd", {"scenario": "golden"})
+
+
 def test_data_sets_are_read_as_one(tmp_path: Path) -> None:
     first = write(tmp_path / "a", [0, 1], [2])
     with ShardWriter(tmp_path / "b", Schema(SCHEMA.signals, SCHEMA.params, "other", 99)) as writer:

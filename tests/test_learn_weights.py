@@ -248,7 +248,9 @@ def test_a_flipped_bit_or_a_cut_is_an_error_or_harmless(
         found = load_weights(path)
     except NetworkError:
         return
-    assert not cut and all(isinstance(value, torch.Tensor) for value in found.values())
+    assert not cut
+    if kind == "archive":  # its entries have checksums; those of safetensors are kept by who names the file
+        assert found.keys() == state.keys() and all(torch.equal(found[name], state[name]) for name in state)
 
 
 def test_what_is_not_a_tensor_is_not_saved(tmp_path: Path) -> None:

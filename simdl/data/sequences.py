@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -113,7 +113,7 @@ def fingerprint(shards: Shards, inputs: Columns, targets: Columns, shape: str) -
 def _signals(names: Names) -> list[str]:
     if isinstance(names, str):
         raise DataError("columns", f"the text {names!r:.80}", "a list of signal names")
-    return list(names.values()) if hasattr(names, "values") else list(names)
+    return list(names.values()) if isinstance(names, Mapping) else list(names)
 
 
 def _checked(index: int, length: int) -> Tensor:

@@ -57,7 +57,8 @@ class Windows(Dataset[Item]):
         if form == "dict" and normalise is not None:
             raise DataError("Windows", 'normalise with form="dict"', "one of them", "normalise inside the network")
         refuse_labels(shards, inputs, targets, allow)
-        self.shards, self.length, self.hop, self.fill = shards, length, hop, fill
+        self.shards, self.length, self.hop = shards, length, hop
+        self.fill: Fill = fill
         self.horizon, self.target, self.form = horizon, target, form
         self.grid = Grid.over(shards, [*_signals(inputs), *_signals(targets)], every_ns)
         self._first = 0 if fill != "none" else length - 1  # the last sample of a lane's first window

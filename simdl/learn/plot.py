@@ -28,6 +28,7 @@ def plot_history(history: History | str | Path, path: str | Path | None = None) 
     if not history.epochs:
         raise RunError("plot_history", "no epoch was finished", "at least one")
     rows, best = history.epochs, history.best
+    spent = max(row.seconds for row in rows)
     figure = Figure(figsize=(7.0, 5.2), layout="constrained")
     losses, rates = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     number = [row.epoch for row in rows]
@@ -40,7 +41,7 @@ def plot_history(history: History | str | Path, path: str | Path | None = None) 
                 label=f"kept: {best.score:.4g} at epoch {best.epoch}")  # fmt: skip
     _logarithmic(losses, [v for row in rows for v in (row.train, row.validate) if v is not None])
     losses.set_ylabel("loss")
-    losses.set_title(f"{len(rows)} epochs in {rows[-1].seconds:.3g} s, stopped by: {history.stopped}", fontsize=10)
+    losses.set_title(f"{len(rows)} epochs in {spent:.3g} s, stopped by: {history.stopped}", fontsize=10)
     losses.legend(frameon=False)
 
     rates.plot(number, [row.rate for row in rows], color=GREEN, label="learning rate")

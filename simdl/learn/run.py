@@ -314,7 +314,7 @@ def _mix(*numbers: int) -> int:
 def _named(thing: object) -> str:
     if isinstance(thing, nn.Module) or not hasattr(thing, "__qualname__"):
         return repr(thing)
-    return f"{getattr(thing, '__module__', '')}.{thing.__qualname__}"
+    return f"{getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', '')}"
 
 
 def _short(text: str) -> str:
