@@ -40,22 +40,21 @@ _NAMES = {
     "simulate": "rollout simulate",
     "result": "Run Trace",
     "engine.solver": "DormandPrince Euler Heun RK4 Rosenbrock Tsit5",
-    "campaign": "Campaign monte_carlo",
+    "campaign": "Campaign",
     "space": "Choice Grid LogUniform Normal Sampled Uniform",
     "scenario": "Scenario scenario",
     "requirements": "Requirement Verdict always eventually implies requirement until",
     "networks": "Callback Network Recurrent",
     "networks.card": "ModelCard",
     "slots": "Slot",
+    "campaign.monte_carlo": "monte_carlo",
 }
 _HOME = {name: f"simdl.{module}" for module, names in _NAMES.items() for name in names.split()}
 
 if TYPE_CHECKING:
     from simdl.block import Block as Block
-    from simdl.campaign import (
-        Campaign as Campaign,
-        monte_carlo as monte_carlo,
-    )
+    from simdl.campaign import Campaign as Campaign
+    from simdl.campaign.monte_carlo import monte_carlo as monte_carlo
     from simdl.compile import compile_model as compile_model
     from simdl.declarations import (
         Input as Input,
