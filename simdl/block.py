@@ -228,6 +228,9 @@ class Declared(metaclass=_Meta):
                 return Port(self, name, "missing")
             raise _Missing(*error.args)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_compiled"}
+
     def _unknown(self, name: str) -> ModelError:
         names = [*self._declared, *(n for n, v in vars(self).items() if isinstance(v, Declared) and n != "parent")]
         return ModelError(str(self), f"no port {name!r}", names=names, wrong=name)
