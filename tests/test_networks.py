@@ -10,11 +10,12 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from simdl import Block, Diagram, Input, Output, Param, Simulator, State, derivative, simulate, tick
 from simdl.errors import NetworkError, ProbeError, SimdlError
 from simdl.networks import Callback, Network, Window
-from simdl.networks.call import LANES, Call
+from simdl.networks.call import LANES, LARGER, Call
 
 
 def mlp(*widths: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> nn.Sequential:
@@ -248,15 +249,29 @@ def test_a_lane_alone_equals_the_lane_in_the_campaign_through_the_loop() -> None
         assert torch.equal(batch[lane], alone[0])
 
 
-def test_every_call_of_exact_mode_has_the_same_number_of_rows() -> None:
-    sizes: set[int] = set()
+def test_calls_of_exact_mode_have_a_few_fixed_numbers_of_rows() -> None:
+    sizes: list[int] = []
     module = nn.Linear(2, 1)
-    module.register_forward_pre_hook(lambda part, args: sizes.add(args[0].shape[0]))
     net = Network(module, inputs=("a", "b"), outputs=("y",), period="1 s")
-    sizes.clear()
-    for lanes in (1, 31, 32, 33, 100):
+    net.step(*rows(2000, 2).unbind(1))  # measures
+    module.register_forward_pre_hook(lambda part, args: sizes.append(args[0].shape[0]))
+    for lanes in (1, 31, 32, 33, 100, 3000):
         assert net.step(*rows(lanes, 2).unbind(1))["y"].shape == (lanes,)
-    assert sizes == {LANES}
+    assert set(sizes) <= {LANES, *LARGER} and sizes[:4] == [LANES] * 4
+
+
+def test_larger_calls_are_used_only_where_they_give_the_same_bits() -> None:
+    def body(bad: int) -> Any:
+        return lambda x: (x * (1.0 + 1e-6 * (x.shape[0] == bad)),)
+
+    x = rows(3000, 3)
+    for bad in (LARGER[0], LARGER[1]):
+        sizes: list[int] = []
+        call = Call(body(bad), nn.Identity())
+        inner = call.body
+        call(x)
+        call.body = lambda x, inner=inner, sizes=sizes: (sizes.append(x.shape[0]), *inner(x))[1:]
+        assert torch.equal(call(x)[0], x) and bad not in sizes and len(sizes) < 3000 / LANES
 
 
 def test_chunk_bounds_the_lanes_of_a_call() -> None:
@@ -284,6 +299,29 @@ def test_batch_statistics_are_refused_by_the_probe() -> None:
     module = nn.Sequential(nn.Linear(1, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
     with pytest.raises(SimdlError):
         simulate(Held(module, train=True, mode="fast"), until=0.2)
+
+
+@pytest.mark.parametrize("window", [None, Window(3, hop=2, fill="hold", flat=True)])
+def test_a_network_can_be_recorded_as_a_graph_for_any_number_of_lanes(window: Window | None) -> None:
+    """What the native engine does: no guard on the number of lanes, and no loop over blocks of lanes."""
+    net = Network(mlp(2 if window is None else 6, 5, 1), window=window, inputs=("a", "b"), outputs=("y",), period="1 s")
+
+    def values(lanes: int) -> dict[str, Tensor]:
+        found = dict(zip("ab", rows(lanes, 2).unbind(1)))
+        if window is not None:
+            found |= {"history": torch.randn(lanes, 3, 2).double(), "ticks": torch.arange(lanes),
+                      "last_y": torch.randn(lanes).double()}  # fmt: skip
+        return found
+
+    names = list(values(1))
+    with torch.no_grad():
+        graph = make_fx(
+            lambda *given: net.step(**dict(zip(names, given))), tracing_mode="symbolic", _allow_non_fake_inputs=True
+        )(*values(5).values())
+        for lanes in (1, 7, 100):
+            given = values(lanes)
+            found, wanted = graph(*given.values()), net.step(**given)
+            assert all(torch.allclose(found[n].double(), wanted[n].double(), atol=1e-6) for n in wanted)
 
 
 # -- windows ----------------------------------------------------------------------------------------------------------

@@ -81,6 +81,23 @@ def test_cards_survive_their_json() -> None:
     assert one.windowed() == Window(8, 2, "hold") and one.clock.rational
 
 
+def test_the_card_of_a_network_in_a_loop_makes_the_same_network_again(tmp_path: Path) -> None:
+    own = gru(2, 1, hidden=5, head=0)
+    net = Recurrent(own, inputs={"voltage": Input(unit="V"), "current": Input(unit="A")},
+                    outputs={"soc": Output(unit="%")}, rate=30, warmup="2 s")  # fmt: skip
+    one = ModelCard.of(net, "gru", {"inputs": 2, "hidden": 5, "head": 0}, scales={"voltage": (3.7, 0.4)},
+                       boxes={"current": (-5.0, 5.0)}, name="soc-gru", metrics={"rmse": 0.01})  # fmt: skip
+    save(tmp_path, own, one)
+    back = Network.from_card(tmp_path)
+    assert (back.clock, back.warmup_ticks, back.voltage.unit) == (net.clock, net.warmup_ticks, "V")
+    assert load(tmp_path)[1].inputs[1].low == -5.0
+    for options, message in (({"scales": {"volts": (0, 1)}}, "did you mean: voltage"), ({"name": 3}, "name:")):
+        with pytest.raises(NetworkError, match=message):
+            ModelCard.of(net, "gru", **options)  # type: ignore[arg-type]
+    windowed = Network(module(), inputs=("a", "b"), outputs=("y",), period="1 s")
+    assert ModelCard.of(windowed, "mlp").window is None
+
+
 # -- using ------------------------------------------------------------------------------------------------------------
 
 

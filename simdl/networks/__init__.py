@@ -6,6 +6,7 @@
     recurrence             finding and stepping the state of a recurrent module
     card, guard            ModelCard, and whether a network is used as its card says
     store, architecture    save and load with safetensors; the factories that a card may name
+    weights                weights in files, read as data only
     exported               programs of torch.export (.pt2)
     callback               Callback: any Python model
 """

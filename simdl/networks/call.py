@@ -1,9 +1,10 @@
 """Calling a torch module over lanes: in its own type, on its own device, in evaluation mode, in calls of a fixed size.
 
 A matrix product gives a row other last bits when the number of rows changes, and also when the row starts at another
-alignment in memory. So in `exact` mode every call has the same number of rows, rows start at 64-byte boundaries, and
-which rows may hold lanes is measured once: the module is given 32 equal rows, and lanes are put only into rows whose
-results are equal bit for bit. A lane alone is then equal to the lane in any batch.
+alignment in memory. So in `exact` mode calls have 32 rows, padded, rows start at 64-byte boundaries, and which rows may
+hold lanes is measured once: the module is given 32 equal rows, and lanes are put only into rows whose results are equal
+bit for bit. Larger calls are used for many lanes where they are measured to give the same bits as 32 rows. A lane alone
+is then equal to the lane in any batch.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from simdl.errors import NetworkError
 Body = Callable[..., tuple[Tensor, ...]]
 Mode = Literal["exact", "fast"]
 LANES = 32
+LARGER = (1024, 256, 128)
+_LARGEST_ARGUMENT = 2**24  # numbers in a larger call
 _ALIGNMENT = 64  # bytes: the widest vector register
 _DRAWS = 8
 
@@ -29,21 +32,24 @@ _DRAWS = 8
 class Call:
     """A function of tensors (lanes, *shape) that uses a module, evaluated over any number of lanes.
 
-    body: takes and returns tensors with lanes first; module: what it uses, None for a plain function.
-    mode: "exact" (calls of `chunk` or 32 lanes, padded) or "fast" (all lanes at once, or at most `chunk` in a call).
+    body: takes and returns tensors with lanes first; module: what it uses. mode: "exact" (see above) or "fast" (all
+    lanes at once). chunk: the most lanes of a call. only: the number of lanes that every call must have.
     train: whether the module is in training mode while it is called; it is put back afterwards.
     """
 
     def __init__(
         self, body: Body, module: nn.Module, mode: Mode = "exact", chunk: int | None = None, train: bool = False,
-        where: str = "Network",
+        where: str = "Network", only: int | None = None,
     ) -> None:  # fmt: skip
         if mode not in ("exact", "fast"):
             raise NetworkError(where, f"mode={mode!r}", "one of", names=("exact", "fast"), wrong=str(mode))
         if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1):
             raise NetworkError(where, f"chunk={chunk!r}", "a number of lanes, at least 1")
         self.body, self.module, self.mode, self.chunk, self.train, self.where = body, module, mode, chunk, train, where
-        self._spacing: dict[Any, int] = {}
+        self.only = only
+        self.size = only or min(LANES, chunk or LANES)
+        self.larger = () if only else tuple(size for size in LARGER if size <= (chunk or size))
+        self._measured: dict[Any, int] = {}
 
     def __call__(self, *values: Tensor) -> tuple[Tensor, ...]:
         """The body's results for all lanes, in the module's type."""
@@ -52,7 +58,7 @@ class Call:
         with training(self.module, self.train):
             if is_traced(args[0]):
                 return self.body(*args)
-            if self.mode == "exact":
+            if self.mode == "exact" or self.only:
                 return self._exact(args)
             return self._fast(args)
 
@@ -63,37 +69,61 @@ class Call:
         return _join([self.body(*(a[i : i + self.chunk] for a in args)) for i in range(0, lanes, self.chunk)])
 
     def _exact(self, args: list[Tensor]) -> tuple[Tensor, ...]:
-        size = self.chunk or LANES
-        spacing = self.spacing(args, size)
-        rows, useful = (1, 1) if spacing >= size else (size, -(-size // spacing))
+        spacing, lanes, first = self.spacing(args), args[0].shape[0], 0
         parts: list[tuple[Tensor, ...]] = []
-        for first in range(0, args[0].shape[0], useful):
-            block = [arg[first : first + useful] for arg in args]
-            lanes = block[0].shape[0]
+        while first < lanes:
+            rows = self._rows_of_call(args, lanes - first, spacing)
+            block = [arg[first : first + -(-rows // spacing)] for arg in args]
+            found = block[0].shape[0]
             results = self.body(*(_rows(arg, rows, spacing) for arg in block))
-            parts.append(tuple(result[::spacing][:lanes] if spacing < size else result for result in results))
+            parts.append(tuple(result[::spacing][:found] for result in results))
+            first += found
         return parts[0] if len(parts) == 1 else _join(parts)
 
-    def spacing(self, args: list[Tensor], size: int) -> int:
+    def _rows_of_call(self, args: list[Tensor], lanes: int, spacing: int) -> int:
+        """1 when no two rows agree; more than usual when they would be at least half full and give the same bits."""
+        if spacing >= self.size and not self.only:
+            return 1
+        fitting = [size for size in self.larger if lanes * spacing > size // 2]
+        return next((size for size in fitting if self._agrees(args, size, spacing)), self.size)
+
+    def _key(self, args: list[Tensor], size: int) -> Any:
+        return (size, torch.get_num_threads(), *((a.dtype, a.device, a.shape[1:]) for a in args))
+
+    def spacing(self, args: list[Tensor]) -> int:
         """Every how many rows of a call a lane may stand so that its place does not matter (measured once).
 
-        `size` when no two rows agree: then each lane is called alone.
+        The size of a call when no two rows agree.
         """
-        key = (size, torch.get_num_threads(), *((a.dtype, a.device, a.shape[1:]) for a in args))
-        if key not in self._spacing:
+        key, size = self._key(args, 0), self.size
+        if key not in self._measured:
             equal = torch.ones(size, dtype=torch.bool)
             for draw in range(_DRAWS):
-                generator = torch.Generator().manual_seed(draw)
-                rows = [_rows(_random(arg, generator), size, 1) for arg in args]
-                with torch.no_grad(), _leaf_results(self.module) as seen:
-                    found = [*self.body(*rows), *seen]
-                for value in found:
-                    if isinstance(value, Tensor) and value.ndim and value.shape[0] == size:
-                        same = (value == value[:1]) | (value.isnan() & value[:1].isnan())
-                        equal &= same.reshape(size, -1).all(1).cpu()
+                for value in self._drawn(args, size, draw):
+                    equal &= _same(value, value[:1])
             candidates = [2**i for i in range(size.bit_length()) if 2**i < size]
-            self._spacing[key] = next((s for s in candidates if bool(equal[::s].all())), size)
-        return self._spacing[key]
+            self._measured[key] = next((s for s in candidates if bool(equal[::s].all())), size)
+        return self._measured[key]
+
+    def _agrees(self, args: list[Tensor], size: int, spacing: int) -> bool:
+        """Whether a larger call gives the same bits as one of the usual size (measured once)."""
+        key = self._key(args, size)
+        if key not in self._measured:
+            agrees = all(size * arg[:1].numel() <= _LARGEST_ARGUMENT for arg in args)
+            for draw in range(_DRAWS // 2 if agrees else 0):
+                usual, large = self._drawn(args, self.size, draw), self._drawn(args, size, draw)
+                agrees &= len(usual) == len(large)
+                agrees &= all(bool(_same(b, a[:1])[::spacing].all()) for a, b in zip(usual, large))
+            self._measured[key] = agrees
+        return bool(self._measured[key])
+
+    def _drawn(self, args: list[Tensor], size: int, draw: int) -> list[Tensor]:
+        """Results of the body and of the module's layers for `size` equal rows."""
+        generator = torch.Generator().manual_seed(draw)
+        rows = [_rows(_random(arg, generator), size, 1) for arg in args]
+        with torch.no_grad(), _leaf_results(self.module) as seen:
+            found = [*self.body(*rows), *seen]
+        return [value for value in found if isinstance(value, Tensor) and value.ndim and value.shape[0] == size]
 
 
 def kind_of(module: nn.Module) -> tuple[torch.dtype | None, torch.device | None]:
@@ -161,6 +191,12 @@ def _aligned(value: Tensor) -> Tensor:
         return nn.functional.pad(value, (0, spare))[..., : value.shape[-1]]
     value = value.contiguous()
     return value if value.data_ptr() % _ALIGNMENT == 0 else value.clone()
+
+
+def _same(value: Tensor, row: Tensor) -> Tensor:
+    """Which rows equal this one bit for bit."""
+    equal: Tensor = (value == row) | (value.isnan() & row.isnan())
+    return equal.reshape(value.shape[0], -1).all(1).cpu()
 
 
 def _random(like: Tensor, generator: torch.Generator) -> Tensor:

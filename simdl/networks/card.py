@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from fractions import Fraction
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -12,6 +14,9 @@ from simdl.data.jsonl import loads
 from simdl.declarations import DTYPES, Input, Output
 from simdl.errors import NetworkError
 from simdl.networks.window import Window
+
+if TYPE_CHECKING:
+    from simdl.networks.network import Network
 
 LARGEST = 1024 * 1024  # bytes of JSON
 
@@ -135,6 +140,52 @@ class ModelCard(_Strict):
             raise ValueError(f"{', '.join(twice)}: two ports of one name")
         return self
 
+    @classmethod
+    def of(
+        cls, network: Network, factory: str, kwargs: Mapping[str, Any] | None = None, *,
+        scales: Mapping[str, tuple[Number, Number]] | None = None,
+        boxes: Mapping[str, tuple[Number, Number]] | None = None, **more: Any,
+    ) -> ModelCard:  # fmt: skip
+        """The card of a network as it stands in a loop: its ports, rate, window and warm-up.
+
+        scales: port -> (mean, std) in its unit; boxes: port -> (low, high). more: name, metrics, data_hash, notes, …
+        Raises NetworkError for a network without a clock, with ports of open shape, and for names it does not have.
+        """
+        plan, ticking = network._plan, network.clock
+        if ticking is None:
+            raise NetworkError(f"{network}", "no clock", "a network with a period, which its card states")
+        ports: dict[str, Input | Output] = {**plan.inputs, **plan.outputs}
+        for name in (*(scales or {}), *(boxes or {})):
+            if name not in ports:
+                raise NetworkError(f"{network}", f"no port {name!r}", "an input or output", names=ports, wrong=name)
+        types = {dtype: name for name, dtype in DTYPES.items() if name != "int"}
+
+        def feature(name: str, one: Input | Output) -> Feature:
+            if one.shape is None:
+                raise NetworkError(f"{network}.{name}", "an open shape", "its shape", f"{name}: Input(shape=(n,))")
+            mean, std = (scales or {}).get(name, (0.0, 1.0))
+            low, high = (boxes or {}).get(name, (None, None))
+            dtype = types[one.dtype] if one.dtype is not None else None
+            numbers: dict[str, Any] = {"mean": mean, "std": std, "low": low, "high": high}
+            return Feature(name=name, unit=one.unit, shape=one.shape, dtype=dtype, **numbers)
+
+        window = plan.window
+        warmup = Fraction(getattr(network, "warmup_ticks", 0) * ticking.numerator, ticking.denominator)
+        given: dict[str, Any] = {
+            "kind": "network" if plan.recurrence is None else "recurrent",
+            "inputs": tuple(feature(name, one) for name, one in plan.inputs.items()),
+            "outputs": tuple(feature(name, one) for name, one in plan.outputs.items()),
+            "sample_time_ns": ticking.numerator,
+            "sample_time_divisor": ticking.denominator,
+            "warmup_ns": int(warmup),
+            "window": None if window is None else CardWindow(**asdict(window)),
+            "stack": plan.stack,
+        }
+        try:
+            return cls(factory=factory, kwargs=dict(kwargs or {}), **{**given, **more})
+        except ValidationError as error:
+            raise _invalid(error, f"{network}") from None
+
     @property
     def clock(self) -> Clock:
         exact = Fraction(self.sample_time_ns, self.sample_time_divisor)
@@ -162,12 +213,16 @@ class ModelCard(_Strict):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            faults = [f"{'.'.join(map(str, e['loc'])) or 'card'}: {e['msg']}" for e in error.errors()]
-            raise NetworkError(where, "; ".join(faults[:10]), "a model card of format simdl-card-1") from None
+            raise _invalid(error, where) from None
 
     def __str__(self) -> str:
         ports = " -> ".join(", ".join(f.name for f in side) for side in (self.inputs, self.outputs))
         return f"{self.name} ({self.kind} {self.factory}): {ports} every {rate_text(self.clock)}"
+
+
+def _invalid(error: ValidationError, where: str) -> NetworkError:
+    faults = [f"{'.'.join(map(str, e['loc'])) or 'card'}: {e['msg']}" for e in error.errors()]
+    return NetworkError(where, "; ".join(faults[:10]), "a model card of format simdl-card-1")
 
 
 def rate_text(clock: Clock) -> str:

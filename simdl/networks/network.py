@@ -143,10 +143,7 @@ class Network(_Options):
             )
             raise NetworkError(where, "no period: a network does not inherit continuous time", "period= or rate=", fix)
         self._assign({"period": period, "rate": rate, **values})
-        static = static_lanes(module)
-        if static is not None:  # an exported program that takes this many lanes and no other
-            mode, chunk = "exact", static
-        call = Call(self._body, module, mode, chunk, train, where)
+        call = Call(self._body, module, mode, chunk, train, where, only=static_lanes(module))
         vars(self).update(module=module, card=card, window=plan.window, mode=mode, train=train)
         vars(self).update(_call=call, _scaling=plan.scaling())
         if card is not None:

@@ -212,7 +212,9 @@ class Recurrence:
                 names += [f"{prefix}h", f"{prefix}c"] if isinstance(layer, nn.LSTM) else [f"{prefix}h"]
             return names
         count = len(self.shapes)
-        return ["h"] if count == 1 else ["h", "c"] if count == 2 else [f"h{i}" for i in range(count)]
+        if count == 2 and self.shapes[0] == self.shapes[1]:
+            return ["h", "c"]
+        return ["h"] if count == 1 else [f"h{i}" for i in range(count)]
 
     def _compare(self) -> float:
         """Step over a sequence and compare with the whole; raises NetworkError beyond the tolerance."""

@@ -49,6 +49,11 @@ class Slot:
             if wrong or not ports:
                 found = f"{what}: {wrong[0]!r} is {ports[wrong[0]]!r}" if wrong else f"no {what}"
                 raise NetworkError(f"Slot {self.name}", found, f"{what}={{name: {kind.__name__}(...)}}")
+        for what in ("inputs", "outputs", "truth"):  # own copies that know their names
+            ports = {name: copy.copy(one) for name, one in getattr(self, what).items()}
+            for name, one in ports.items():
+                one.name = name
+            object.__setattr__(self, what, ports)
         unknown = [name for name in self.defaults if name not in self.outputs]
         if unknown:
             raise NetworkError(f"Slot {self.name}", f"a default for {unknown[0]!r}", "an output", names=self.outputs)
