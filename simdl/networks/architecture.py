@@ -79,8 +79,9 @@ def import_factory(text: str, where: str = "factory") -> Factory:
     added = here not in sys.path and "" not in sys.path
     if added:
         sys.path.append(here)  # last: it shadows nothing
+    found: Any = None
     try:
-        found: Any = import_module(module)
+        found = import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
     except ImportError as error:

@@ -86,11 +86,11 @@ def carried(
         def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             if name in own:
                 raise NetworkError(name, "the layer is used twice in one call", "each recurrent layer once")
-            given = args[1] if len(args) > 1 else kwargs.get("hx")
+            x, given = (*args, kwargs.get("hx"))[:2]
             own[name] = [None] * counts[name] if given is None else list(given) if counts[name] == 2 else [given]
             if states is None:
                 return None
-            return (args[0], tuple(mine[name]) if counts[name] == 2 else mine[name][0]), {}
+            return (x, tuple(mine[name]) if counts[name] == 2 else mine[name][0]), {}
 
         return hook
 
