@@ -15,6 +15,10 @@ from simdl.engine.setup import Setup
 from simdl.errors import RunError
 
 
+Record = tuple[dict[str, list[int]], dict[str, list[Tensor]], list[tuple[int, float, str]]]
+"""Times and columns by key, and events."""
+
+
 class Recorder:
     """Columns of values by path, on a uniform grid (`every`) or at each signal's own times."""
 
@@ -43,6 +47,18 @@ class Recorder:
             del self.times[key][length:]
             del self.columns[key][length:]
         del self.events[mark[1] :]
+
+    def fork(self) -> Record:
+        """Go on with a copy of the record; what is returned is the record itself, for `join`."""
+        kept = self.times, self.columns, self.events
+        self.times = {key: list(times) for key, times in self.times.items()}
+        self.columns = {key: list(columns) for key, columns in self.columns.items()}
+        self.events = list(self.events)
+        return kept
+
+    def join(self, kept: Record) -> None:
+        """Back to a record that was left by `fork`."""
+        self.times, self.columns, self.events = kept
 
     def wanted(self, ns: int, ticking: frozenset[ClockId], released: frozenset[str]) -> tuple[str, ...]:
         """The keys recorded at this instant."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint as recompute
+from torch.utils.checkpoint import checkpoint as recompute, set_checkpoint_early_stop
 
 from simdl.block import Declared
 from simdl.clock import FOREVER, LONGEST, SECOND, Duration, nanoseconds, seconds
@@ -42,7 +42,7 @@ class Simulator:
     ...         self.y = self.i.y
     >>> ramp = Ramp()
     >>> sim = Simulator(ramp, solver=RK4(max_step=0.1))
-    >>> sim.run_until(1.5)
+    >>> stopped = sim.run_until(1.5)
     >>> round(float(sim[ramp.y]), 12)
     3.0
     """
@@ -154,6 +154,8 @@ class Simulator:
                 bad = self._failed(reasons)
                 if healthy is not None:
                     self._keep_frozen(saved)
+                elif saved.frozen is not None:
+                    self._hold_frozen(saved, saved.frozen)
                 if bad is None:
                     return
                 self._freeze(bad, reasons, saved, mark, ns)
@@ -167,6 +169,8 @@ class Simulator:
             start = state.y
             failures = self.segments.run(state, state.ns, ns)
             reasons = failures.reasons
+            if state.frozen is not None and not self.grad:  # what failed lanes integrate to is nobody's input
+                state.y = torch.where(state.frozen, start, state.y)
             if self._checked < CHECKED and not self.solver.adaptive and not self.grad and self.model.continuous:
                 self._check_accuracy(start, ns)
         ticking: dict[ClockId, int] = {}
@@ -291,6 +295,12 @@ class Simulator:
         kept.frozen = frozen
         self.state = kept
 
+    def _hold_frozen(self, saved: State, frozen: Tensor) -> None:
+        """Without gradients: failed lanes stay where they were."""
+        self.state = self.state.map(
+            lambda now, good: now if good is None else torch.where(_like(frozen, now), good, now), saved
+        )
+
     def _finish(self, end: int) -> None:
         """All lanes have failed: fill the record up to the end with their last values."""
         for ns in self.recorder.grid(self.state.ns, end + 1):
@@ -307,8 +317,21 @@ class Simulator:
         before, mark = self.state, self.recorder.mark()
         tensors, build = _flatten(before)
         frozen_before = before.frozen
+        done = False
 
         def block(*given: Tensor) -> tuple[Tensor, ...]:
+            nonlocal done
+            if not done:
+                done = True
+                return forward(given)
+            kept = self.state, self.seen, self.recorder.fork()  # the backward pass leaves no trace
+            try:
+                return forward(given)
+            finally:
+                self.state, self.seen = kept[:2]
+                self.recorder.join(kept[2])
+
+        def forward(given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             self.state = build(given)
             self.recorder.rollback(mark)
             for _ in range(self.checkpoint):
@@ -321,7 +344,8 @@ class Simulator:
             self._sizes = (len(after), [(k, len(self.recorder.columns[k]) - n) for k, n in mark[0].items()])
             return (*after, *columns)
 
-        out = recompute(block, *tensors, use_reentrant=False)
+        with set_checkpoint_early_stop(False):  # it stops by an exception that blocks may not see
+            out = recompute(block, *tensors, use_reentrant=False)
         state, (count, sizes), rebuild = self.state, self._sizes, self._rebuild
         self.state = rebuild(out[:count])
         self.state.frozen = state.frozen if state.frozen is not None else frozen_before
