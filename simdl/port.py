@@ -144,6 +144,10 @@ class Signal:
     def __invert__(self) -> Formula:
         return Formula("not", self)
 
+    def clamp(self, low: Number, high: Number) -> Formula:
+        """The signal, kept between two limits."""
+        return Formula("clamp", self, low, high)
+
     def __getitem__(self, index: int | slice | tuple[int | slice, ...]) -> Formula:
         return Formula("getitem", self, index)
 

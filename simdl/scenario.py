@@ -82,7 +82,8 @@ class Scenario:
         """One lane, drawn from the space, with every output recorded."""
         import torch
 
-        return self._job(self.build(), seed, set).simulate(torch.tensor([lane]), record=None, **options)[0]
+        found: Run = self._job(self.build(), seed, set).simulate(torch.tensor([lane]), record=None, **options)[0]
+        return found
 
     def campaign(
         self, lanes: int = 1000, *, seed: int = 0, set: Mapping[Any, Any] | None = None, **options: Any

@@ -1,12 +1,12 @@
 """A battery's state of charge, estimated by a network on which the battery management relies.
 
-    cell, ocv                   the plant: an aged NMC cell
-    cycles, charger             how the car is driven and charged
-    sensors, features           what is measured, and the rows of statistics every 10 s
-    controller, system          the management, and the loop
-    estimators, kalman, network what may fill the slot `sensor`
-    recipe, scenario            training; what varies and what must hold
-    cards/                      networks that ship with it
+cell, ocv                   the plant: an aged NMC cell
+cycles, charger             how the car is driven and charged
+sensors, features           what is measured, and the rows of statistics every 10 s
+controller, system          the management, and the loop
+estimators, kalman, network what may fill the slot `sensor`
+recipe, scenario            training; what varies and what must hold
+cards/                      networks that ship with it
 """
 
 from typing import Any

@@ -8,7 +8,6 @@ import torch
 from simdl.campaign.dataset import write_dataset
 from simdl.codesign import Training
 from simdl.data import split_by_lane
-
 from simdl.scenarios.battery_soc import recipe
 from simdl.scenarios.battery_soc.scenario import SCENARIO
 
@@ -27,8 +26,16 @@ def main(out: Path, data: Path, lanes: int, seconds: float, seed: int, workers: 
     assert design is not None
     driver = SCENARIO.swap(sensor=design.baselines[design.driver]())
     job = driver._job(driver.build(), seed, None)
-    shards = write_dataset(job, torch.arange(lanes), data, inputs=design.inputs, targets=design.targets, labels={},
-                           every=design.every, workers=workers)  # fmt: skip
+    shards = write_dataset(
+        job,
+        torch.arange(lanes),
+        data,
+        inputs=design.inputs,
+        targets=design.targets,
+        labels={},
+        every=design.every,
+        workers=workers,
+    )
     learn, stop = split_by_lane(shards, (0.85, 0.15), seed=seed)
     makers = {"recurrent": recipe.train, "feedforward": recipe.train_window, "ridge": recipe.train_ridge}
     for name in only.split():

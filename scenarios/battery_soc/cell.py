@@ -2,8 +2,7 @@
 
 import torch
 
-from simdl import Block, Input, Output, Param, State, derivative, initial, output
-
+from simdl import Block, Input, Param, State, derivative, initial, output
 from simdl.scenarios.battery_soc import ocv
 
 GAS = 8.314462618  # J/(mol K)
@@ -26,7 +25,9 @@ def resistances(soc, temperature):
     """Series, transfer and diffusion resistance of a new cell [ohm] at this charge and temperature [degC]."""
     inverse = (1 / (temperature + 273.15) - 1 / ROOM) / GAS
     rise = torch.exp(-soc.clamp(min=-0.05) / EMPTY_SCALE)
-    return tuple(value * torch.exp(energy * inverse) * (1 + gain * rise) for value, energy, gain in (SERIES, TRANSFER, DIFFUSION))
+    return tuple(
+        value * torch.exp(energy * inverse) * (1 + gain * rise) for value, energy, gain in (SERIES, TRANSFER, DIFFUSION)
+    )
 
 
 def usable(capacity, temperature):
@@ -74,23 +75,61 @@ class Cell(Block):
 
     @initial
     def start(
-        self, ambient, age, lithium_rate, negative_rate, positive_rate, series_growth, transfer_growth, diffusion_growth,
-        spread, capacity_spread, initial_soc, initial_hysteresis, initial_current, initial_warmth,
+        self,
+        ambient,
+        age,
+        lithium_rate,
+        negative_rate,
+        positive_rate,
+        series_growth,
+        transfer_growth,
+        diffusion_growth,
+        spread,
+        capacity_spread,
+        initial_soc,
+        initial_hysteresis,
+        initial_current,
+        initial_warmth,
     ):
-        x_empty, x_span, y_empty, y_span, capacity = ocv.window(age * lithium_rate, age * negative_rate, age * positive_rate)
+        x_empty, x_span, y_empty, y_span, capacity = ocv.window(
+            age * lithium_rate, age * negative_rate, age * positive_rate
+        )
         temperature = ambient + initial_warmth
         _, transfer_new, diffusion_new = resistances(initial_soc, temperature)
         transfer, diffusion = spread * (1 + transfer_growth * age), spread * (1 + diffusion_growth * age)
         return dict(
-            soc=initial_soc, hysteresis=initial_hysteresis, temperature=temperature, capacity=capacity * capacity_spread,
-            x_empty=x_empty, x_span=x_span, y_empty=y_empty, y_span=y_span,
-            series=spread * (1 + series_growth * age), transfer=transfer, diffusion=diffusion,
-            v1=0 * initial_current, v2=initial_current * diffusion * diffusion_new,
+            soc=initial_soc,
+            hysteresis=initial_hysteresis,
+            temperature=temperature,
+            capacity=capacity * capacity_spread,
+            x_empty=x_empty,
+            x_span=x_span,
+            y_empty=y_empty,
+            y_span=y_span,
+            series=spread * (1 + series_growth * age),
+            transfer=transfer,
+            diffusion=diffusion,
+            v1=0 * initial_current,
+            v2=initial_current * diffusion * diffusion_new,
         )
 
     @derivative(soc, v1, v2, hysteresis, temperature)
     def motion(
-        self, soc, v1, v2, hysteresis, temperature, current, ambient, capacity, series, transfer, diffusion, loop, heat_capacity, exchange
+        self,
+        soc,
+        v1,
+        v2,
+        hysteresis,
+        temperature,
+        current,
+        ambient,
+        capacity,
+        series,
+        transfer,
+        diffusion,
+        loop,
+        heat_capacity,
+        exchange,
     ):
         r0, r1, r2 = resistances(soc, temperature)
         rate = current / (3600 * usable(capacity, temperature))

@@ -23,7 +23,12 @@ class MicroTrips(Block):
     """
 
     style: Param = Param(0.0)
-    speed, target, left, wander = State(0.0, unit="m/s"), State(0.0, unit="m/s"), State(0.0, unit="s"), State(0.0, unit="m/s")
+    speed, target, left, wander = (
+        State(0.0, unit="m/s"),
+        State(0.0, unit="m/s"),
+        State(0.0, unit="s"),
+        State(0.0, unit="m/s"),
+    )
     acceleration = Output(unit="m/s2")
     draw = Noise(shape=(4,))
 
@@ -32,7 +37,12 @@ class MicroTrips(Block):
         def of(row):
             return torch.where(style < 0.5, row[0], torch.where(style < 1.5, row[1], row[2])).to(speed.dtype)
 
-        chance, length, level, push = torch.special.ndtr(draw[:, 0]), torch.special.ndtr(draw[:, 1]), draw[:, 2], draw[:, 3]
+        chance, length, level, push = (
+            torch.special.ndtr(draw[:, 0]),
+            torch.special.ndtr(draw[:, 1]),
+            draw[:, 2],
+            draw[:, 3],
+        )
         over = left <= 0
         stop = over & (target > 0) & (chance < of(STOP))
         fresh = (of(CRUISE) + of(SCATTER) * level).clamp(3.0, 37.0)

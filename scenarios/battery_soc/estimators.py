@@ -3,19 +3,38 @@
 import torch
 
 from simdl import Block, Diagram, Input, Output, State, tick
-
 from simdl.scenarios.battery_soc.controller import CAPACITY
 from simdl.scenarios.battery_soc.kalman import NEW, Kalman
 
 FRESH = 5.05  # A h, what a new cell holds between the voltages that define empty and full
 
 # Found by a random search of three rounds on 500 training lanes, to the least RMSE after five minutes.
-NEW_CELL = dict(guess_deviation=0.0767, relaxation_deviation=0.00462, soc_walk=1.79e-5, voltage_walk=0.00107,
-                volt_noise=0.0385, current_noise=0.0716)  # fmt: skip
-JOINT = dict(guess_deviation=0.069, relaxation_deviation=0.00355, soc_walk=1.25e-4, voltage_walk=6.4e-5, volt_noise=0.0407,
-             current_noise=0.00741, scale_deviation=0.108, scale_walk=4.92e-4)  # fmt: skip
-TRUE = dict(guess_deviation=0.311, relaxation_deviation=0.0129, soc_walk=2.91e-6, voltage_walk=5.07e-5, volt_noise=0.0374,
-            current_noise=0.01)  # fmt: skip
+NEW_CELL = dict(
+    guess_deviation=0.0767,
+    relaxation_deviation=0.00462,
+    soc_walk=1.79e-5,
+    voltage_walk=0.00107,
+    volt_noise=0.0385,
+    current_noise=0.0716,
+)
+JOINT = dict(
+    guess_deviation=0.069,
+    relaxation_deviation=0.00355,
+    soc_walk=1.25e-4,
+    voltage_walk=6.4e-5,
+    volt_noise=0.0407,
+    current_noise=0.00741,
+    scale_deviation=0.108,
+    scale_walk=4.92e-4,
+)
+TRUE = dict(
+    guess_deviation=0.311,
+    relaxation_deviation=0.0129,
+    soc_walk=2.91e-6,
+    voltage_walk=5.07e-5,
+    volt_noise=0.0374,
+    current_noise=0.01,
+)
 
 
 class CoulombCounting(Block):

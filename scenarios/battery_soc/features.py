@@ -39,6 +39,11 @@ class BlockStatistics(Block):
         variance = (ii / n - i * i).clamp(min=0.0)
         covariance = vi / n - v * i
         return dict(
-            last=sums, voltage=v + 3.7, current=i, temperature=temperature, charge=i * n,
-            spread=variance.sqrt(), slope=-covariance / (variance + 0.01),
+            last=sums,
+            voltage=v + 3.7,
+            current=i,
+            temperature=temperature,
+            charge=i * n,
+            spread=variance.sqrt(),
+            slope=-covariance / (variance + 0.01),
         )

@@ -3,7 +3,6 @@
 import torch
 
 from simdl import Block, Input, Output, Param, State, initial, tick
-
 from simdl.scenarios.battery_soc import cell, ocv
 
 NEW = (ocv.X_EMPTY, ocv.X_FULL - ocv.X_EMPTY, ocv.Y_EMPTY, ocv.Y_EMPTY - ocv.Y_FULL)
@@ -45,13 +44,38 @@ class Kalman(Block):
     @initial
     def start(self, guess, guess_deviation, relaxation_deviation, scale_deviation):
         zero = torch.zeros_like(guess)
-        deviation = torch.stack((guess_deviation + zero, 0.3 * relaxation_deviation + zero, relaxation_deviation + zero, scale_deviation + zero), -1)
+        deviation = torch.stack(
+            (
+                guess_deviation + zero,
+                0.3 * relaxation_deviation + zero,
+                relaxation_deviation + zero,
+                scale_deviation + zero,
+            ),
+            -1,
+        )
         return dict(x=torch.stack((guess, zero, zero, zero + 1), -1), cov=torch.diag_embed(deviation**2))
 
     @tick
     def filter(
-        self, voltage, current, temperature, capacity, window, scales, x, cov, h, before, t, dt,
-        soc_walk, voltage_walk, volt_noise, current_noise, scale_walk, loop,
+        self,
+        voltage,
+        current,
+        temperature,
+        capacity,
+        window,
+        scales,
+        x,
+        cov,
+        h,
+        before,
+        t,
+        dt,
+        soc_walk,
+        voltage_walk,
+        volt_noise,
+        current_noise,
+        scale_walk,
+        loop,
     ):
         soc, v1, v2, theta = x.unbind(-1)
         step = dt * (t > 0)  # the first tick only corrects
@@ -73,7 +97,9 @@ class Kalman(Block):
             -1,
         )
         rate = before * step / ampere_seconds
-        x = torch.stack((soc - rate, a1 * v1 + r1 * theta * (1 - a1) * before, a2 * v2 + r2 * theta * (1 - a2) * before, theta), -1)
+        x = torch.stack(
+            (soc - rate, a1 * v1 + r1 * theta * (1 - a1) * before, a2 * v2 + r2 * theta * (1 - a2) * before, theta), -1
+        )
         h = (h - cell.HYSTERESIS_RATE * (rate.abs() * h + rate)).clamp(-1.0, 1.0)
         cov = keep[:, :, None] * cov + lean[:, :, None] * cov[:, 3:, :]
         cov = cov * keep[:, None, :] + cov[:, :, 3:] * lean[:, None, :]

@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from simdl.networks import architecture
-
 from simdl.scenarios.battery_soc import cell, ocv
 
 INPUTS = ("mean_voltage", "mean_current", "mean_temperature", "spread", "slope", "charge")
@@ -29,12 +28,17 @@ class Features(nn.Module):
     """
 
     width, memory = 23, 22
+    soc: torch.Tensor
+    volt: torch.Tensor
+    rise: torch.Tensor
 
     def __init__(self) -> None:
         super().__init__()
         soc = torch.linspace(-0.02, 1.02, POINTS, dtype=torch.float64)
-        new = [torch.tensor(v, dtype=torch.float64) for v in (ocv.X_EMPTY, ocv.X_FULL - ocv.X_EMPTY, ocv.Y_EMPTY,
-                                                              ocv.Y_EMPTY - ocv.Y_FULL)]  # fmt: skip
+        new = [
+            torch.tensor(v, dtype=torch.float64)
+            for v in (ocv.X_EMPTY, ocv.X_FULL - ocv.X_EMPTY, ocv.Y_EMPTY, ocv.Y_EMPTY - ocv.Y_FULL)
+        ]
         volt = ocv.ocv(soc, *new)
         self.register_buffer("soc", soc.float(), persistent=False)
         self.register_buffer("volt", volt.float(), persistent=False)
@@ -59,8 +63,20 @@ class Features(nn.Module):
         counted = charge / (3600 * USABLE)
         rows = []
         for k in range(x.shape[1]):
-            row, state = self._row(v[:, k], i[:, k], t[:, k], spread[:, k], charge[:, k], counted[:, k], variance[:, k],
-                                   covariance[:, k], r0[:, k], r1[:, k], r2[:, k], state)  # fmt: skip
+            row, state = self._row(
+                v[:, k],
+                i[:, k],
+                t[:, k],
+                spread[:, k],
+                charge[:, k],
+                counted[:, k],
+                variance[:, k],
+                covariance[:, k],
+                r0[:, k],
+                r1[:, k],
+                r2[:, k],
+                state,
+            )
             rows.append(row)
         return torch.stack(rows, 1), state
 
@@ -96,16 +112,29 @@ class Features(nn.Module):
         keep = math.exp(-STEP / 900.0)
         both, own = keep * both + covariance, keep * own + variance + 0.01
         found += [
-            torch.log((both / own / r0).clamp(0.3, 6.0)), torch.log(own + 0.01),
-            torch.log(((covariance + 1e-3) / (variance + 0.01) / r0).clamp(0.3, 6.0)), torch.log1p(spread),
-            t, i, drop, p1, p2, v, charge / 10, v + drop, r0,
-        ]  # fmt: skip
+            torch.log((both / own / r0).clamp(0.3, 6.0)),
+            torch.log(own + 0.01),
+            torch.log(((covariance + 1e-3) / (variance + 0.01) / r0).clamp(0.3, 6.0)),
+            torch.log1p(spread),
+            t,
+            i,
+            drop,
+            p1,
+            p2,
+            v,
+            charge / 10,
+            v + drop,
+            r0,
+        ]
         state = torch.stack([after1, after2, total, number + 1, *kept, both, own, 0 * v, 0 * v], -1)
         return torch.stack(found, -1), state
 
 
 class Corrector(nn.Module):
     """The least-squares estimate plus what a recurrent network has learnt to correct: features (B, T, 23) -> (B, T, 1)."""
+
+    mean: torch.Tensor
+    deviation: torch.Tensor
 
     def __init__(self, hidden: int = 48, kind: str = "GRU", base: int = 8) -> None:
         super().__init__()
@@ -149,13 +178,21 @@ LENGTH = 30  # rows in a window: five minutes
 class WindowSensor(nn.Module):
     """A network, or with `hidden` 0 a linear map, on the last five minutes: (B, 30, 6) -> (B, 1)."""
 
+    mean: torch.Tensor
+    deviation: torch.Tensor
+
     def __init__(self, hidden: int = 64) -> None:
         super().__init__()
         size = LENGTH * len(INPUTS)
         self.register_buffer("mean", torch.zeros(len(INPUTS)))
         self.register_buffer("deviation", torch.ones(len(INPUTS)))
-        self.net = nn.Linear(size, 1) if not hidden else nn.Sequential(
-            nn.Linear(size, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, 1))  # fmt: skip
+        self.net = (
+            nn.Linear(size, 1)
+            if not hidden
+            else nn.Sequential(
+                nn.Linear(size, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, 1)
+            )
+        )
 
     def normalise(self, rows) -> None:
         """Take over mean and deviation of these rows."""

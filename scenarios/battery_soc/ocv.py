@@ -24,7 +24,7 @@ _NEGATIVE_STEPS = ((29.8538, -0.0909, 0.1234), (14.9159, -0.04478, 0.2769), (30.
 
 def positive(y):
     """Potential of the positive electrode and its slope with respect to stoichiometry."""
-    potential, slope = 4.4875 - 0.8090 * y, -0.8090
+    potential, slope = 4.4875 - 0.8090 * y, torch.full_like(y, -0.8090)
     for steepness, height, centre in _POSITIVE_STEPS:
         step = torch.tanh(steepness * (y - centre))
         potential = potential + height * step

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from simdl import RK4, Choice, LogUniform, Normal, Scenario, Uniform
 from simdl.codesign import Design, Stratum
-
 from simdl.scenarios.battery_soc import estimators, recipe
 from simdl.scenarios.battery_soc.network import INPUTS
 from simdl.scenarios.battery_soc.system import BatteryLoop
@@ -16,30 +15,49 @@ SPACE = {
     # where and how the car is driven
     "ambient": Uniform(-20.0, 45.0),
     "trips.style": Choice((0.0, 1.0, 2.0)),
-    "vehicle.mass": Uniform(1300.0, 2000.0), "vehicle.cells": Uniform(1300.0, 2900.0),
-    "vehicle.drag": Uniform(0.55, 0.8), "vehicle.rolling": Uniform(0.008, 0.013),
-    "charge_at": Uniform(-600.0, 4800.0), "charge_for": Uniform(600.0, 2700.0), "plan.rest": Uniform(30.0, 300.0),
+    "vehicle.mass": Uniform(1300.0, 2000.0),
+    "vehicle.cells": Uniform(1300.0, 2900.0),
+    "vehicle.drag": Uniform(0.55, 0.8),
+    "vehicle.rolling": Uniform(0.008, 0.013),
+    "charge_at": Uniform(-600.0, 4800.0),
+    "charge_for": Uniform(600.0, 2700.0),
+    "plan.rest": Uniform(30.0, 300.0),
     "charger.most": Uniform(1.5, 7.0),
     # the cell: spread of production, history, age
-    "initial_soc": Uniform(0.2, 0.95), "guess_error": Normal(0.0, 0.1, -0.3, 0.3),
-    "cell.initial_hysteresis": Uniform(-1.0, 1.0), "cell.initial_current": Uniform(-0.4, 0.8),
+    "initial_soc": Uniform(0.2, 0.95),
+    "guess_error": Normal(0.0, 0.1, -0.3, 0.3),
+    "cell.initial_hysteresis": Uniform(-1.0, 1.0),
+    "cell.initial_current": Uniform(-0.4, 0.8),
     "cell.initial_warmth": Uniform(0.0, 8.0),
-    "age": Uniform(0.0, 1.0), "material": Uniform(0.08, 0.15), "imbalance": Uniform(-0.02, 0.02),
+    "age": Uniform(0.0, 1.0),
+    "material": Uniform(0.08, 0.15),
+    "imbalance": Uniform(-0.02, 0.02),
     "slippage": Uniform(0.015, 0.045),
-    "cell.series_growth": Uniform(0.25, 0.75), "cell.transfer_growth": Uniform(0.5, 1.3),
-    "cell.diffusion_growth": Uniform(0.3, 0.9), "cell.spread": Normal(1.0, 0.04, 0.88, 1.12),
-    "cell.capacity_spread": Normal(1.0, 0.01, 0.97, 1.03), "cell.loop": Uniform(0.006, 0.014),
-    "cell.heat_capacity": Uniform(60.0, 85.0), "cell.exchange": LogUniform(0.04, 0.12),
+    "cell.series_growth": Uniform(0.25, 0.75),
+    "cell.transfer_growth": Uniform(0.5, 1.3),
+    "cell.diffusion_growth": Uniform(0.3, 0.9),
+    "cell.spread": Normal(1.0, 0.04, 0.88, 1.12),
+    "cell.capacity_spread": Normal(1.0, 0.01, 0.97, 1.03),
+    "cell.loop": Uniform(0.006, 0.014),
+    "cell.heat_capacity": Uniform(60.0, 85.0),
+    "cell.exchange": LogUniform(0.04, 0.12),
     # the sensors
-    "volts.bias": Normal(0.0, 0.0015, -0.0045, 0.0045), "volts.gain": Normal(1.0, 0.0003, 0.9991, 1.0009),
-    "volts.wander": Uniform(0.0, 0.001), "volts.noise": Uniform(0.001, 0.003),
-    "amps.bias": Normal(0.0, 0.02, -0.06, 0.06), "amps.gain": Normal(1.0, 0.004, 0.988, 1.012),
-    "amps.wander": Uniform(0.0, 0.02), "amps.noise": Uniform(0.01, 0.05),
-    "degrees.bias": Normal(0.0, 0.8, -2.4, 2.4), "degrees.noise": Uniform(0.05, 0.3),
+    "volts.bias": Normal(0.0, 0.0015, -0.0045, 0.0045),
+    "volts.gain": Normal(1.0, 0.0003, 0.9991, 1.0009),
+    "volts.wander": Uniform(0.0, 0.001),
+    "volts.noise": Uniform(0.001, 0.003),
+    "amps.bias": Normal(0.0, 0.02, -0.06, 0.06),
+    "amps.gain": Normal(1.0, 0.004, 0.988, 1.012),
+    "amps.wander": Uniform(0.0, 0.02),
+    "amps.noise": Uniform(0.01, 0.05),
+    "degrees.bias": Normal(0.0, 0.8, -2.4, 2.4),
+    "degrees.noise": Uniform(0.05, 0.3),
     # one car in twenty has a sensor that fails on the way
-    "faulty": Choice((0.0, 1.0), (0.95, 0.05)), "fault_at": Uniform(600.0, 3000.0),
-    "voltage_jump": Uniform(-0.05, 0.05), "current_jump": Uniform(-1.5, 1.5),
-}  # fmt: skip
+    "faulty": Choice((0.0, 1.0), (0.95, 0.05)),
+    "fault_at": Uniform(600.0, 3000.0),
+    "voltage_jump": Uniform(-0.05, 0.05),
+    "current_jump": Uniform(-1.5, 1.5),
+}
 
 REQUIREMENTS = {
     "error below 5 % after warm-up": f"always[{WARMUP}:3600](abs(error) < 0.05)",
@@ -54,8 +72,14 @@ QUICK = {
     "never discharged below 5 %": "always[0:900](current > 0.1 implies soc > 0.05)",
 }
 
-ROWS = ("statistics.voltage", "statistics.current", "statistics.temperature", "statistics.spread", "statistics.slope",
-        "statistics.charge")  # fmt: skip
+ROWS = (
+    "statistics.voltage",
+    "statistics.current",
+    "statistics.temperature",
+    "statistics.spread",
+    "statistics.slope",
+    "statistics.charge",
+)
 
 
 def diagram() -> BatteryLoop:
@@ -110,9 +134,19 @@ SCENARIO = Scenario(
             "age": Stratum("age", (0.25, 0.5, 0.75)),
         },
         figure=("soc", "estimate", "current", "voltage"),
-        lanes=2000, check=1000, search=500, worst=100, seconds=200.0,
-        quick=dict(lanes=256, check=200, search=64, worst=32, seconds=10.0,
-                   baselines={"Coulomb counting": estimators.coulomb, "EKF, new cell": estimators.new_cell}),
+        lanes=2000,
+        check=1000,
+        search=500,
+        worst=100,
+        seconds=200.0,
+        quick=dict(
+            lanes=256,
+            check=200,
+            search=64,
+            worst=32,
+            seconds=10.0,
+            baselines={"Coulomb counting": estimators.coulomb, "EKF, new cell": estimators.new_cell},
+        ),
     ),
     quick=dict(until="900 s", requirements=QUICK),
-)  # fmt: skip
+)

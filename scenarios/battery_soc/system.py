@@ -3,27 +3,33 @@
 import torch
 
 from simdl import Block, Diagram, Input, Output, Param, State, tick
-from simdl.slots import Slot
-
 from simdl.scenarios.battery_soc.cell import Cell
 from simdl.scenarios.battery_soc.charger import Charger, Plan
 from simdl.scenarios.battery_soc.controller import CAPACITY, Manager
 from simdl.scenarios.battery_soc.cycles import MicroTrips, Vehicle
 from simdl.scenarios.battery_soc.features import BlockStatistics, Sums
 from simdl.scenarios.battery_soc.sensors import Channel
+from simdl.slots import Slot
 
 SENSOR = Slot(
     "sensor",
     inputs={
-        "voltage": Input(unit="V"), "current": Input(unit="A"), "temperature": Input(unit="degC"),
-        "mean_voltage": Input(unit="V"), "mean_current": Input(unit="A"), "mean_temperature": Input(unit="degC"),
-        "spread": Input(unit="A"), "slope": Input(unit="ohm"), "charge": Input(unit="A s"), "guess": Input(),
+        "voltage": Input(unit="V"),
+        "current": Input(unit="A"),
+        "temperature": Input(unit="degC"),
+        "mean_voltage": Input(unit="V"),
+        "mean_current": Input(unit="A"),
+        "mean_temperature": Input(unit="degC"),
+        "spread": Input(unit="A"),
+        "slope": Input(unit="ohm"),
+        "charge": Input(unit="A s"),
+        "guess": Input(),
     },
     outputs={"soc": Output()},
     period="10 s",
     truth={"capacity": Input(unit="A h"), "window": Input(shape=(4,)), "scales": Input(shape=(3,))},
     doc="readings at 1 Hz, the charge remembered from the last drive (wrong by some per cent), and their statistics over the last 10 s; the state of charge as a fraction of what is usable",
-)  # fmt: skip
+)
 
 
 class Between(Block):
@@ -90,9 +96,12 @@ class BatteryLoop(Diagram):
         second = "1 s"
         never = 1e9 * (1 - self.faulty)
         self.cell = Cell(
-            age=self.age, initial_soc=self.initial_soc, lithium_rate=self.material + self.slippage,
-            negative_rate=self.material - self.imbalance / 2, positive_rate=self.material + self.imbalance / 2,
-        )  # fmt: skip
+            age=self.age,
+            initial_soc=self.initial_soc,
+            lithium_rate=self.material + self.slippage,
+            negative_rate=self.material - self.imbalance / 2,
+            positive_rate=self.material + self.imbalance / 2,
+        )
         self.trips, self.vehicle = MicroTrips(period=second), Vehicle(period=second)
         self.plan = Plan(period=second, begin=self.charge_at, end=self.charge_at + self.charge_for)
         self.charger = Charger(period=second)
@@ -123,7 +132,7 @@ class BatteryLoop(Diagram):
         self.sensor.charge = self.statistics.charge
         for name in ("capacity", "x_empty", "x_span", "y_empty", "y_span", "series", "transfer", "diffusion"):
             setattr(self.truth, name, getattr(self.cell, name))
-        self.sensor.guess = torch.clamp(self.initial_soc + self.guess_error, 0.02, 0.98)
+        self.sensor.guess = (self.initial_soc + self.guess_error).clamp(0.02, 0.98)
         self.sensor.capacity = self.cell.capacity
         self.sensor.window, self.sensor.scales = self.truth.window, self.truth.scales
 
