@@ -8,9 +8,9 @@ from simdl.scenarios.battery_soc import ocv
 GAS = 8.314462618  # J/(mol K)
 ROOM = 298.15  # K
 
-# Resistance at 25 degC and mid charge [ohm], activation energy [J/mol], rise towards empty [-] and time constant [s] of the
-# series resistance, the charge-transfer pair and the diffusion pair. Magnitudes of a 5 Ah 21700 cell; the energies are
-# those usually fitted: ionic conduction about 15, diffusion 20-25, charge transfer 30-50 kJ/mol.
+# Resistance at 25 degC and mid charge [ohm], activation energy [J/mol] and rise towards empty [-] of the series resistance,
+# the charge-transfer pair and the diffusion pair. Magnitudes of a 5 Ah 21700 cell; the energies are those usually fitted:
+# ionic conduction about 15, diffusion 20-25, charge transfer 30-50 kJ/mol.
 SERIES = (0.020, 14e3, 0.3)
 TRANSFER = (0.010, 32e3, 1.5)
 DIFFUSION = (0.012, 22e3, 2.0)
@@ -40,12 +40,12 @@ class Cell(Block):
 
     soc'         = -I / (3600 C(T))
     v1', v2'     = I / C_i - v_i / (R_i(soc, T) C_i)
-    hysteresis'  = -|I| k / (3600 C) (hysteresis + sign(I))         in [-1, 1], times `loop` volts (Plett 2004, one state)
+    hysteresis'  = -|I| k / (3600 C) (hysteresis + sign(I))         in [-1, 1], times `loop` volts (Plett 2004)
     temperature' = (I (OCV - V) - h A (T - ambient)) / C_th
     voltage      = OCV(soc) + loop hysteresis - v1 - v2 - R_0 I
 
-    Ageing is one number `age` in [0, 1] times the cell's own rates: lithium lost, electrode material lost (both shift and
-    stretch the OCV and shrink the capacity, see `ocv.window`) and growth of each resistance.
+    Ageing is one number `age` in [0, 1] times the cell's own rates: lithium lost, electrode material lost (both shift
+    and stretch the OCV and shrink the capacity, see `ocv.window`) and growth of each resistance.
     """
 
     current = Input(unit="A")

@@ -6,7 +6,7 @@ from simdl import Block, Input, Output, Param, State, tick
 
 
 class Plan(Block):
-    """When the car is plugged in: from `begin` to `end` seconds, parked `rest` seconds before and after, else on the road."""
+    """When the car is plugged in: from `begin` to `end`, parked `rest` before and after, else on the road."""
 
     begin: Param = Param(2400.0, unit="s")
     end: Param = Param(3600.0, unit="s")
@@ -20,7 +20,7 @@ class Plan(Block):
 
 
 class Charger(Block):
-    """Constant current until `ceiling` volts, then constant voltage: an integrator that only ever backs off from the current.
+    """Constant current until `ceiling` volts, then constant voltage: an integrator that only backs off.
 
     i+ = clamp(i + gain (ceiling - V), 0, most); the request is positive, in ampere per cell.
     """

@@ -8,9 +8,9 @@ CAPACITY = 5.0  # A h, nominal; limits are multiples of it
 
 
 class Manager(Block):
-    """Cell current command from what the driver or charger asks for and what the estimate, temperature and voltage allow.
+    """Cell current, from what driver or charger ask for and what estimate, temperature and voltage allow.
 
-    Discharge fades out between `reserve + 5 %` and `reserve` of estimated charge, charging between `full - 2 %` and `full`.
+    Discharge fades out from `reserve + 5 %` to `reserve` of estimated charge, charging from `full - 2 %` to `full`.
     Both fade in the cold and in the heat and at the voltage limits. Nothing is charged during the estimator's warm-up.
     """
 

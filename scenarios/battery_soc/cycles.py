@@ -1,10 +1,10 @@
-"""Driving: stochastic micro-trips in the manner of UDDS, US06 and HWFET, and the vehicle that turns speed into cell power."""
+"""Driving: stochastic micro-trips like UDDS, US06 and HWFET, and the vehicle that turns speed into cell power."""
 
 import torch
 
 from simdl import Block, Input, Noise, Output, Param, State, tick
 
-# Columns: urban (UDDS), aggressive (US06), highway (HWFET). A trip is a chain of legs; each leg has a target speed and a
+# Columns: urban (UDDS), aggressive (US06), highway (HWFET). A trip is a chain of legs; each has a target speed and a
 # duration; a leg is followed by a stop with some probability, otherwise by the next leg.
 CRUISE = (10.0, 25.0, 22.5)  # m/s, mean target speed
 SCATTER = (4.5, 9.5, 2.2)  # m/s, its standard deviation
@@ -17,9 +17,9 @@ WAVER = (0.6, 1.0, 0.5)  # m/s, slow wandering of speed about the target
 
 
 class MicroTrips(Block):
-    """A speed trace, one value per tick (1 s), as a Markov chain of legs and stops; `style` 0 urban, 1 aggressive, 2 highway.
+    """A speed trace at 1 Hz, a Markov chain of legs and stops; `style` 0 urban, 1 aggressive, 2 highway.
 
-    The speed follows target + wander with the acceleration of the style; wander is a first-order Gauss-Markov process (12 s).
+    The speed follows target + wander with the acceleration of the style; wander is a Gauss-Markov process (12 s).
     """
 
     style: Param = Param(0.0)
@@ -60,7 +60,7 @@ class MicroTrips(Block):
 class Vehicle(Block):
     """Longitudinal model: the electrical power one cell must deliver (> 0) or may take back (< 0).
 
-    P = v (m a + m g c_r + rho/2 c_d A v^2), through the drive's efficiency both ways, plus heating or cooling of the cabin.
+    P = v (m a + m g c_r + rho/2 c_d A v^2), through the drive's efficiency both ways, plus the cabin's heating or cooling.
     """
 
     speed = Input(unit="m/s")

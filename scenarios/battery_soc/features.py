@@ -24,7 +24,7 @@ class Sums(Block):
 class BlockStatistics(Block):
     """Means, spread and slope of the samples since the last tick (period 10 s).
 
-    `slope` = -cov(V, I) / (var(I) + 0.01 A^2): the resistance seen within the block; `charge` counts A s out of the cell.
+    `slope` = -cov(V, I) / (var(I) + 0.01 A^2): the resistance seen within the block; `charge` counts A s out.
     """
 
     sums = Input(shape=(6,))

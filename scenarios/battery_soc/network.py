@@ -131,7 +131,7 @@ class Features(nn.Module):
 
 
 class Corrector(nn.Module):
-    """The least-squares estimate plus what a recurrent network has learnt to correct: features (B, T, 23) -> (B, T, 1)."""
+    """The least-squares estimate plus a learnt correction: features (B, T, 23) -> (B, T, 1)."""
 
     mean: torch.Tensor
     deviation: torch.Tensor

@@ -13,7 +13,7 @@ LOSS = QuarticLoss(200.0)  # of errors as fractions: from 7 % on the fourth powe
 
 
 def train(parts, stop, folder, training):
-    """The recurrent sensor: features once, then the corrector by truncated backpropagation. Returns the card's folder."""
+    """The recurrent sensor: features once, then truncated backpropagation through the corrector. Returns its folder."""
     torch.manual_seed(training.seed)
     module = load(training.start)[0] if training.start is not None else RecurrentSensor()
     assert isinstance(module, RecurrentSensor)

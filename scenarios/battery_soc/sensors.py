@@ -6,7 +6,7 @@ from simdl import Block, Input, Noise, Output, Param, State, tick
 
 
 class Channel(Block):
-    """One measured quantity: gain and offset error, slow drift, white noise, quantisation, and (from `fault_at` on) a fault.
+    """One measured quantity: gain and offset error, drift, white noise, quantisation and, from `fault_at` on, a fault.
 
     y = quantise(gain x + bias + drift + noise w); drift is a random walk of `wander` per square root of an hour.
     A fault adds `fault_jump` and, if `stuck`, freezes the reading instead.

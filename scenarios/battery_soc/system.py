@@ -28,7 +28,8 @@ SENSOR = Slot(
     outputs={"soc": Output()},
     period="10 s",
     truth={"capacity": Input(unit="A h"), "window": Input(shape=(4,)), "scales": Input(shape=(3,))},
-    doc="readings at 1 Hz, the charge remembered from the last drive (wrong by some per cent), and their statistics over the last 10 s; the state of charge as a fraction of what is usable",
+    doc="readings at 1 Hz, the charge remembered from the last drive (wrong by some per cent), and statistics of the last "
+    "10 s; the state of charge is a fraction of what is usable",
 )
 
 
@@ -72,8 +73,9 @@ class BatteryLoop(Diagram):
 
     Sensors, driving, charging and management run at 1 Hz, the estimator every 10 s on what was measured since; the
     management's command takes effect a second later. At full age (1) both electrodes have lost `material` of their
-    substance (apart by `imbalance`) and the cell `material + slippage` of its lithium. `faulty` (0 or 1) lets the voltage and current sensors fail at
-    `fault_at`: the voltage reading jumps by `voltage_jump`, the current reading by `current_jump`.
+    substance (apart by `imbalance`) and the cell `material + slippage` of its lithium. `faulty` (0 or 1) lets the
+    voltage and current sensors fail at `fault_at`: the voltage reading jumps by `voltage_jump`, the current reading by
+    `current_jump`.
     """
 
     ambient: Param = Param(25.0, unit="degC")
