@@ -8,9 +8,9 @@ from simdl.scenarios.battery_soc import ocv
 GAS = 8.314462618  # J/(mol K)
 ROOM = 298.15  # K
 
-# Resistance at 25 degC and mid charge [ohm], activation energy [J/mol] and rise towards empty [-] of the series resistance,
-# the charge-transfer pair and the diffusion pair. Magnitudes of a 5 Ah 21700 cell; the energies are those usually fitted:
-# ionic conduction about 15, diffusion 20-25, charge transfer 30-50 kJ/mol.
+# Resistance at 25 degC and mid charge [ohm], activation energy [J/mol] and rise towards empty [-] of the series
+# resistance, the charge-transfer pair and the diffusion pair. Magnitudes of a 5 Ah 21700 cell; the energies are those
+# usually fitted: ionic conduction about 15, diffusion 20-25, charge transfer 30-50 kJ/mol.
 SERIES = (0.020, 14e3, 0.3)
 TRANSFER = (0.010, 32e3, 1.5)
 DIFFUSION = (0.012, 22e3, 2.0)

@@ -60,7 +60,7 @@ class MicroTrips(Block):
 class Vehicle(Block):
     """Longitudinal model: the electrical power one cell must deliver (> 0) or may take back (< 0).
 
-    P = v (m a + m g c_r + rho/2 c_d A v^2), through the drive's efficiency both ways, plus the cabin's heating or cooling.
+    P = v (m a + m g c_r + rho/2 c_d A v^2), through the drive's efficiency both ways, plus heating or cooling.
     """
 
     speed = Input(unit="m/s")

@@ -11,7 +11,7 @@ NEW = (ocv.X_EMPTY, ocv.X_FULL - ocv.X_EMPTY, ocv.Y_EMPTY, ocv.Y_EMPTY - ocv.Y_F
 class Kalman(Block):
     """An extended Kalman filter at 1 Hz over (soc, v1, v2, resistance scale) with the structure of `Cell`.
 
-    Between samples:  soc - I dt / C,  v_i a_i + R_i theta (1 - a_i) I with a_i = exp(-dt / (R_i theta C_i)), theta kept;
+    Between samples:  soc - I dt / C,  v_i a_i + R_i theta (1 - a_i) I with a_i = exp(-dt / (R_i theta C_i)), theta;
     measured:         V = OCV(soc) + loop h - v1 - v2 - theta R_0 I, variance (volt_noise^2 + (current_noise I)^2).
     `scale_deviation` 0 leaves theta at 1 (resistances of a new cell). The hysteresis h is predicted, not corrected.
     `guess` is the charge remembered from before; `capacity`, `window` and `scales` are those of a new cell, or, for the

@@ -17,7 +17,7 @@ NEGATIVE = CAPACITY / (X_FULL - X_EMPTY)  # A h, capacity of each whole electrod
 POSITIVE = CAPACITY / (Y_EMPTY - Y_FULL)
 LITHIUM = X_FULL * NEGATIVE + Y_FULL * POSITIVE  # A h, cyclable lithium, new
 
-# (slope, height, centre) of the steps: potential = offset + line + exponential + sum of height * tanh(slope (x - centre))
+# (slope, height, centre) of the steps: potential = offset + line + exponential + sum height * tanh(slope (x - centre))
 _POSITIVE_STEPS = ((18.5138, -0.0428, 0.5542), (15.7890, -17.7326, 0.3117), (15.9308, 17.5842, 0.3120))
 _NEGATIVE_STEPS = ((29.8538, -0.0909, 0.1234), (14.9159, -0.04478, 0.2769), (30.4444, -0.0205, 0.6103))
 

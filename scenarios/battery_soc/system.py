@@ -28,8 +28,8 @@ SENSOR = Slot(
     outputs={"soc": Output()},
     period="10 s",
     truth={"capacity": Input(unit="A h"), "window": Input(shape=(4,)), "scales": Input(shape=(3,))},
-    doc="readings at 1 Hz, the charge remembered from the last drive (wrong by some per cent), and statistics of the last "
-    "10 s; the state of charge is a fraction of what is usable",
+    doc="readings at 1 Hz, the charge remembered from the last drive (wrong by some per cent), and statistics of "
+    "the last 10 s; the state of charge is a fraction of what is usable",
 )
 
 
