@@ -7,6 +7,7 @@ move by much more is no fair comparison, because rounding differs legally betwee
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -47,7 +48,7 @@ class Lane:
         self.conditions = [False] * len(self.model.rules)
         self.count: Counter[str] = Counter()  # ticks so far of leaves without a clock
         self.last: dict[str, float] = {}  # and the time of the last one, in s
-        self.hits = {path: round(leaf.first * 1e9) for path, leaf in self.model.leaves.items() if leaf.hit}
+        self.hits: dict[str, float] = {path: round(leaf.first * 1e9) for path, leaf in self.model.leaves.items() if leaf.hit}
         self.initial: dict[Key, float] = {}
         self.states: dict[Key, float] = {}
 
@@ -174,7 +175,8 @@ class Lane:
                 self.count[path] += 1
                 self.last[path] = moment.t
         for path, delay in nexts.items():
-            self.hits[path] = round(moment.t * 1e9) + max(1, round(delay * 1e9))
+            wait = max(1, round(delay * 1e9)) if delay < math.inf else math.inf
+            self.hits[path] = round(moment.t * 1e9) + wait
 
     def enabled(self, path: str) -> bool:
         """Whether a leaf is enabled until the next instant."""

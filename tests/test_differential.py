@@ -1,0 +1,113 @@
+"""The torch engine against the interpreter on random diagrams, and against itself where nothing may change."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, Phase, assume, given, note, settings, strategies as st
+
+from simdl import RK4, Run, simulate
+from tests.reference.build import build, inputs_of, paths_of
+from tests.reference.compare import compare, difference, run
+from tests.reference.corners import CORNERS
+from tests.reference.draw import experiments
+from tests.reference.interpreter import interpret
+from tests.reference.model import Model, join
+from tests.reference.spec import Experiment
+from tests.reference.variants import INNER, movable, split
+
+random_models = settings(
+    derandomize=True, deadline=None, database=None, phases=(Phase.generate, Phase.shrink), print_blob=False,
+    suppress_health_check=list(HealthCheck),
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@given(experiments())
+@settings(random_models, max_examples=100)
+def test_the_engine_agrees_with_the_interpreter(model: Experiment) -> None:
+    found = compare(model)
+    assume(found.verdict != "unfair")
+    note(repr(model))
+    assert found.verdict == "agree", found.why
+
+
+@pytest.mark.parametrize("name", CORNERS)
+def test_the_engine_agrees_in_the_corners(name: str) -> None:
+    assert difference(interpret(CORNERS[name]), run(CORNERS[name]))[0] == ""
+
+
+def simulated(model: Experiment, order: random.Random | None = None, **options: Any) -> Run:
+    """A run of the experiment, everything recorded on one grid beside."""
+    chosen: dict[str, Any] = dict(inputs=inputs_of(model), set=model.set, ids=[model.lane]) | options
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return simulate(
+            build(model.root, order), f"{model.until} ns", record=paths_of(model), seed=model.seed, engine="torch",
+            solver=RK4(max_step=f"{model.max_step} ns"), every="5 ms", **chosen,
+        )  # fmt: skip
+
+
+def assert_same(one: Run, other: Run, lane: int = 0, of: int = 0, moved: tuple[str, ...] = ()) -> None:
+    """Every trace, final state and crossing of lane `lane` of one run is that of lane `of` of the other, bit for bit."""
+
+    def there(path: str) -> str:
+        return f"{INNER}.{path}" if path.partition(".")[0] in moved else path
+
+    for path, trace in one.traces.items():
+        twin = other.traces[there(path)]
+        assert torch.equal(trace.t, twin.t), path
+        assert torch.equal(trace.values[lane], twin.values[of]), path
+    for path, value in one.final.items():
+        assert torch.equal(value[lane], other.final[there(path)][of]), path
+    events = [(t, there(path)) for number, t, path in one.events if number == lane]
+    assert events == [(t, path) for number, t, path in other.events if number == of]
+
+
+@given(experiments(), st.integers(0, 1000))
+@settings(random_models, max_examples=25)
+def test_the_order_of_declaration_changes_nothing(model: Experiment, seed: int) -> None:
+    note(repr(model))
+    assert_same(simulated(model), simulated(model, random.Random(seed)))
+
+
+@given(experiments(), st.randoms(use_true_random=False))
+@settings(random_models, max_examples=25)
+def test_moving_blocks_into_a_diagram_changes_nothing(model: Experiment, chance: random.Random) -> None:
+    names = movable(model)
+    assume(names)
+    chosen = set(chance.sample(names, chance.randint(1, len(names))))
+    note(f"{model!r}\nmoved: {sorted(chosen)}")
+    assert_same(simulated(model), simulated(split(model, chosen)), moved=tuple(chosen))
+
+
+@given(experiments(), st.randoms(use_true_random=False), st.booleans())
+@settings(random_models, max_examples=25)
+def test_a_lane_alone_is_the_lane_in_a_batch(model: Experiment, chance: random.Random, alike: bool) -> None:
+    """Three lanes with parameters, inputs and noise of their own, or all the same."""
+    ids = [model.lane] * 3 if alike else [chance.randrange(10**6) for _ in range(3)]
+    known = Model(model.root)
+    names = [join(path, name) for path, leaf in known.leaves.items() for name in leaf.params]
+    names += [join(path, name) for path, leaf in known.leaves.items() for name in leaf.states if not leaf.initial]
+    varied = dict.fromkeys(names[:0] if alike else chance.sample(names, min(len(names), 4)))
+    sets = [{**model.set, **{name: chance.uniform(-0.5, 0.5) for name in varied}} for _ in range(3)]
+    plain = inputs_of(model)
+    inputs = [
+        {name: value if isinstance(value, tuple) or alike else chance.uniform(-1, 1) for name, value in plain.items()}
+        for _ in range(3)
+    ]
+    note(f"{model!r}\n{sets}\n{inputs}\n{ids}")
+    together = simulated(
+        model, ids=ids, set={name: torch.tensor([one[name] for one in sets], dtype=torch.float64) for name in sets[0]},
+        inputs={
+            name: value if isinstance(value, tuple) else torch.tensor([one[name] for one in inputs], dtype=torch.float64)
+            for name, value in plain.items()
+        },
+    )  # fmt: skip
+    for lane in range(3):
+        alone = simulated(model, ids=[ids[lane]], set=sets[lane], inputs=inputs[lane])
+        assert_same(together, alone, lane=lane)
