@@ -230,6 +230,24 @@ class Graph:
             node.clock is None and all(k not in self.smooth or self._lane_held(k) for k in node.keys)
         )
 
+    def stepped(self, key: str) -> bool:
+        """Whether a value that changes between instants does so in steps: at hits, triggers and resets of its lane."""
+        seen: set[str] = set()
+        stack = [key]
+        while stack:
+            current = stack.pop()
+            if current in seen or current not in self.smooth:
+                continue
+            seen.add(current)
+            node = self.producer.get(current)
+            if node is not None and isinstance(node.clock, tuple):
+                continue
+            value = self.flat.values.get(current)
+            if node is None and not (value is not None and value.kind == "mode"):
+                return False
+            stack.extend(node.keys if node is not None else ())
+        return key in self.smooth
+
     def needs(self, node: Node) -> Iterator[Node]:
         """The nodes that must run before this one when all of them run."""
         yield from node.order

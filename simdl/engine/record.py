@@ -14,7 +14,6 @@ from simdl.compile.node import ClockId
 from simdl.engine.setup import Setup
 from simdl.errors import RunError
 
-
 Record = tuple[dict[str, list[int]], dict[str, list[Tensor]], list[tuple[int, float, str]]]
 """Times and columns by key, and events."""
 
@@ -30,6 +29,7 @@ class Recorder:
         if self.step is not None and self.step < 1:
             raise RunError("every", f"{every!r}", "a positive time")
         self.smooth = frozenset(k for k in self.keys if k in model.graph.smooth or self._interpolated(model, k))
+        self.stepped = model.graph.stepped
         self.clocks: dict[str, frozenset[ClockId] | None] = {k: _clocks(model, k) for k in self.keys}
         self.times: dict[str, list[int]] = {k: [] for k in self.keys}
         self.columns: dict[str, list[Tensor]] = {k: [] for k in self.keys}
@@ -103,7 +103,7 @@ class Recorder:
                     values = torch.zeros(self.setup.lanes, 0, *(value.shape or ()), dtype=self.setup.type_of(value))
                 if failed is not None and values.requires_grad:
                     values = torch.where(failed.reshape(-1, *(1,) * (values.ndim - 1)), values.detach(), values)
-                done[key] = (t, values, "smooth" if key in self.smooth else "held")
+                done[key] = (t, values, "smooth" if key in self.smooth and not self.stepped(key) else "held")
             found[path] = done[key]
         return found
 
