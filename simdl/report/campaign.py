@@ -11,10 +11,11 @@ from torch import Tensor
 
 from simdl.report import figures, verdicts
 from simdl.report.command import command as line
-from simdl.report.lanes import Replay, failures, lane_figure, run_lines, worst_lanes
+from simdl.report.lanes import Replay, failures, lane_figure, run_lines, signal_paths, worst_lanes
 from simdl.report.origin import Origin
 from simdl.report.parts import Note, Part, Section, Table
 from simdl.report.report import Counts, Report
+from simdl.requirements import Verdict
 
 if TYPE_CHECKING:
     from simdl.campaign import Campaign
@@ -157,7 +158,9 @@ def origin_of(campaign: Campaign, name: str, command: str) -> Origin:
 def _signals(campaign: Campaign, paths: Sequence[str]) -> Section:
     lane = int(campaign.ids[0])
     parts = [lane_figure(campaign, lane, "", paths)]
-    parts += [lane_figure(campaign, lane, name) for name in list(campaign.margins)[:HISTOGRAMS]]
+    for name in list(campaign.margins)[:HISTOGRAMS]:
+        if not set(signal_paths(campaign, name)) <= set(paths) or campaign.count(name, Verdict.FAIL):
+            parts.append(lane_figure(campaign, lane, name))
     return Section("Signals", tuple(parts))
 
 

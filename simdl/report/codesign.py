@@ -82,8 +82,9 @@ def _summary(outcome: Outcome) -> Section:
             if value == "fail" or any(cells):
                 rows.append([f"{name}: {label}", "", *cells, _change(cells)])
         unit = verdicts.unit_of(outcome.final.campaign.job.requirements.get(name), outcome.final.campaign)
-        margins = [t.worst if t else None for t in tallies]
-        rows.append([f"{name}: worst margin", unit, *margins, _change(margins, larger=True)])
+        margins: list[Any] = [t.worst if t else None for t in tallies]
+        judged = any(m is not None and m < 0 for m in margins)  # a large margin that became less large is no news
+        rows.append([f"{name}: worst margin", unit, *margins, _change(margins, larger=True) if judged else None])
     found = [one.row(_usual(outcome, one.campaign)) if one else {} for one in pair]
     units = outcome.scenario.design.units if outcome.scenario.design else {}
     for key in found[0] or found[1]:
@@ -94,9 +95,9 @@ def _summary(outcome: Outcome) -> Section:
     if outcome.added:
         parts.append(Note(f"{len(outcome.added)} lanes on which the first network did badly went into its data; they "
                           "are not among the lanes that are checked."))  # fmt: skip
-    times = [[stage, seconds] for stage, seconds in outcome.seconds.items()]
+    times = [[stage, round(seconds, 1)] for stage, seconds in outcome.seconds.items()]
     if times:
-        times.append(["all", sum(outcome.seconds.values())])
+        times.append(["all", round(sum(outcome.seconds.values()), 1)])
         parts.append(Table.of("Where the time went", ["stage", "seconds"], times))
     return Section("Summary", tuple(parts))
 
@@ -137,7 +138,7 @@ def _estimators(outcome: Outcome) -> Section:
     parts: list[Part] = []
     keys = list(outcome.final.row())
     heads = [quantity(key, design.units.get(key.rpartition(" ")[0], "")) for key in keys]
-    heads += [f"{requirement}: lanes that do not pass" for requirement in outcome.final.campaign.margins]
+    heads += [f"{requirement}: lanes not passed" for requirement in outcome.final.campaign.margins]
     for label in [*apart] or [""]:
         rows = []
         for name, one in outcome.checked.items():

@@ -50,7 +50,7 @@ def margins(requirement: str, series: Mapping[str, Array], unit: str = "") -> Fi
             color = SERIES[(0, 2, 3, 4, 5)[place % 5]]
             axes.stairs(count, edges, color=color, fill=len(counts) == 1, alpha=0.75 if len(counts) == 1 else 1.0,
                         linewidth=1.8, linestyle=("-", "--", ":")[place % 3], label=_short(name))  # fmt: skip
-        axes.set_xlim(float(edges[0]), float(edges[-1]))
+        axes.set_xlim(float(edges[0]), float(edges[-1]) + pad / 2)
         top = max((int(c.max()) for c in counts.values()), default=1)
         if top > 50:  # the few lanes that fail must be seen beside the thousands that do not
             axes.set_yscale("symlog", linthresh=10)
@@ -60,8 +60,9 @@ def margins(requirement: str, series: Mapping[str, Array], unit: str = "") -> Fi
         axes.set_ylim(0, top * 1.6 if top > 50 else top * 1.15 + 0.5)
         many = "lanes (logarithmic above 10)" if top > 50 else "lanes"
         axes.set(xlabel=quantity(f"margin of {_short(requirement)}", unit), ylabel=many)
-        axes.text(0.0, 1.01, "← fails  ", transform=axes.get_xaxis_transform(), ha="right", va="bottom", fontsize=8)
-        axes.text(0.0, 1.01, "  holds →", transform=axes.get_xaxis_transform(), ha="left", va="bottom", fontsize=8)
+        for text, side, shift in (("← fails", "right", -5), ("holds →", "left", 5)):
+            axes.annotate(text, (0.0, 1.0), (shift, 3), xycoords=axes.get_xaxis_transform(),
+                          textcoords="offset points", ha=side, fontsize=8)  # fmt: skip
         if len(counts) > 1:
             _legend(axes)
         svg, png = rendered(drawn)
@@ -99,9 +100,12 @@ def signals(
                     axes.axvline(at, color=SOFT, linewidth=0.8, linestyle=":")
             grid[0][column].set_title(clean(names[column]) if column < len(names) else "")
             grid[-1][column].set_xlabel("t [s]")
+        first = grid[0][0]
         for label, at in marks.items():
-            grid[0][-1].annotate(_short(label), (at, 1.0), xycoords=grid[0][-1].get_xaxis_transform(), fontsize=8,
-                                 ha="right" if at > grid[0][-1].get_xlim()[1] / 2 else "left", va="bottom")  # fmt: skip
+            left = at < sum(first.get_xlim()) / 2  # on the side where there is more room
+            first.annotate(_short(label), (at, 0.0), (4 if left else -4, 4), xycoords=first.get_xaxis_transform(),
+                           textcoords="offset points", fontsize=8, ha="left" if left else "right",
+                           bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.0, "alpha": 0.85})  # fmt: skip
         svg, png = rendered(drawn)
     rows = []
     for column, lines in enumerate(panels):
@@ -173,6 +177,7 @@ def compared(
         known = [v for row in rows.values() for v in row.values() if np.isfinite(v)]
         if logarithmic and known and min(known) > 0:
             axes.set_xscale("log")
+            axes.tick_params(axis="x", which="both", length=3.5, pad=3.5)
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
             axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
         elif known and min(known) >= 0:

@@ -85,7 +85,8 @@ def lane_figure(campaign: Campaign, lane: int, requirement: str = "", paths: Seq
     title = f"Lane {lane}"
     if requirement:
         verdict, margin, _ = _about(campaign, requirement, lane)
-        title = f"Lane {lane}: {requirement}, {verdict.word}, margin {number(margin)}"
+        said = {"pass": "holds", "fail": "fails"}.get(verdict.word, f"is {verdict.word}")
+        title = f"Lane {lane}: {requirement} {said}, margin {number(margin)}"
     return figures.signals(title, [lines], marks=marks)
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from simdl.campaign import Campaign
 
 TONES = {"pass": "good", "fail": "bad", "untested": "warn", "error": "bad"}
+_ALONE = {"pass": "holds", "fail": "fails", "untested": "was never put to the test", "error": "is unknown"}
 _KEEPS_UNIT = {
     *COMPARISONS, "signal", "const", "and", "or", "not", "implies", "xor", "iff", "always", "eventually", "until",
     "add", "sub", "neg", "abs", "minimum", "maximum", "getitem", "rise", "fall", "holds",
@@ -84,8 +85,8 @@ def sentence(campaign: Campaign) -> str:
     if bad:
         text = "; ".join(f"{check.name} {check.message}" for check in bad[:3])
         more = f"; and {len(bad) - 3} more requirements" if len(bad) > 3 else ""
-        every = "in every lane" if campaign.lanes > 1 else "in this lane"
-        text = f"{good} of {len(found)} requirements hold {every}. {text}{more}."
+        every = ("hold" if good != 1 else "holds") + (" in every lane" if campaign.lanes > 1 else " in this lane")
+        text = f"{good} of {len(found)} requirements {every}. {text}{more}."
     elif untested:
         text = "No requirement failed."
     else:
@@ -179,6 +180,9 @@ def _cells(campaign: Campaign, name: str, mask: Tensor | None) -> list[Any]:
 def _message(one: Tally) -> str:
     lanes = sum(one.counts.values())
     least = f"; worst margin {number(one.worst)} in lane {one.lane}" if one.lane is not None else ""
+    if lanes == 1:
+        word = next((word for verdict, word in _ALONE.items() if one.counts[verdict]), "")
+        return f"{word}, margin {number(one.worst)}" if one.lane is not None else word
     if one.counts["fail"]:
         return f"fails in {one.counts['fail']} of {lanes} lanes{least}"
     if one.counts["error"]:
