@@ -176,19 +176,20 @@ def _strata(outcome: Outcome) -> list[Section]:
         usual = _usual(outcome, outcome.final.campaign)
         chosen = {label: mask & usual for label, mask in masks(design, outcome.final.campaign, stratum).items()}
         labels = [label for label, mask in chosen.items() if mask.any()]
-        series = {}
+        series, rows = {}, []
         for name, one in outcome.checked.items():
             own = masks(design, one.campaign, stratum)
             keep = _usual(outcome, one.campaign)
-            rows = [one.row(own[label] & keep).get(f"{merit} rms", float("nan")) for label in labels]
-            series[LABELS.get(name, name)] = rows
+            found = [one.row(own[label] & keep) for label in labels]
+            series[LABELS.get(name, name)] = [row.get(f"{merit} rms", float("nan")) for row in found]
+            rows += [[LABELS.get(name, name), KINDS[kind], *(row.get(f"{merit} {kind}") for row in found)]
+                     for kind in KINDS]  # fmt: skip
         unit = design.units.get(merit, "")
         heads = [f"{label} ({int(chosen[label].sum())} lanes)" for label in labels]
         figure = figures.grouped(f"{merit} by {stratum}", labels, series, f"{merit}, root of the mean square", unit,
                                  stratum)  # fmt: skip
         parts.append(figure)
-        parts.append(Table.of(f"{quantity(merit, unit)} by {stratum}", ["estimator", *heads],
-                              [[name, *values] for name, values in series.items()]))  # fmt: skip
+        parts.append(Table.of(f"{quantity(merit, unit)} by {stratum}", ["estimator", "", *heads], rows))
     return [Section(f"Error by {' and by '.join(design.strata)}", tuple(parts))] if parts else []
 
 
