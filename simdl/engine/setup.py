@@ -147,10 +147,12 @@ def _is_trace(given: Any) -> bool:
 def _settable(model: Model, name: Any) -> Value:
     if isinstance(name, Formula):
         raise RunError("set", f"the formula {name}", "a parameter, a state, or the path of one")
-    key = model.key(name) if not (isinstance(name, str) and name in model.values) else name
+    names = [k for k, v in model.values.items() if v.kind in ("param", "continuous", "discrete", "mode")]
+    if isinstance(name, str) and name not in model.values and name not in model.flat.aliases:
+        raise RunError(f"set[{name!r}]", "no such parameter or state", "one of the names below", names=names, wrong=name)
+    key = name if isinstance(name, str) and name in model.values else model.key(name)
     value = model.values[key]
     if value.kind not in ("param", "continuous", "discrete", "mode"):
-        names = [k for k, v in model.values.items() if v.kind in ("param", "continuous", "discrete", "mode")]
         raise RunError(f"set[{key!r}]", "not a parameter or a state", "one of the names below", names=names, wrong=key)
     return value
 
