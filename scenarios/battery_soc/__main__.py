@@ -17,10 +17,13 @@ from simdl.scenarios.battery_soc.scenario import SCENARIO
 @click.option("--data", type=Path, required=True, help="where the data set goes, or is")
 @click.option("--lanes", default=2000)
 @click.option("--seconds", default=240.0)
-@click.option("--seed", default=0)
+@click.option("--seed", default=0, help="of the data")
+@click.option("--training-seed", default=0)
 @click.option("--workers", default=2)
 @click.option("--only", default="recurrent feedforward ridge")
-def main(out: Path, data: Path, lanes: int, seconds: float, seed: int, workers: int, only: str) -> None:
+def main(
+    out: Path, data: Path, lanes: int, seconds: float, seed: int, training_seed: int, workers: int, only: str
+) -> None:
     """Simulate the lanes to learn from, and train the three networks on them."""
     design = SCENARIO.design
     assert design is not None
@@ -40,7 +43,7 @@ def main(out: Path, data: Path, lanes: int, seconds: float, seed: int, workers: 
     makers = {"recurrent": recipe.train, "feedforward": recipe.train_window, "ridge": recipe.train_ridge}
     for name in only.split():
         limit = seconds if name == "recurrent" else seconds / 4
-        makers[name]([learn], stop, out / name, Training(seconds=limit, seed=seed))
+        makers[name]([learn], stop, out / name, Training(seconds=limit, seed=training_seed))
         print(f"{name}: {out / name}")
 
 

@@ -14,8 +14,8 @@ class Kalman(Block):
     Between samples:  soc - I dt / C,  v_i a_i + R_i theta (1 - a_i) I with a_i = exp(-dt / (R_i theta C_i)), theta;
     measured:         V = OCV(soc) + loop h - v1 - v2 - theta R_0 I, variance (volt_noise^2 + (current_noise I)^2).
     `scale_deviation` 0 leaves theta at 1 (resistances of a new cell). The hysteresis h is predicted, not corrected.
-    `guess` is the charge remembered from before; `capacity`, `window` and `scales` are those of a new cell, or, for the
-    bound, the truth.
+    `guess` is the charge remembered from before; `capacity`, `window`, `scales` and `loop` are those of a new cell, or,
+    for the bound, the truth.
     """
 
     voltage = Input(unit="V")
@@ -24,7 +24,7 @@ class Kalman(Block):
     capacity = Input(unit="A h")
     window = Input(shape=(4,))
     scales = Input(shape=(3,))
-    guess = Input()
+    guess, loop = Input(), Input(unit="V")
 
     guess_deviation: Param = Param(0.15)
     relaxation_deviation: Param = Param(0.03, unit="V")
@@ -34,7 +34,6 @@ class Kalman(Block):
     current_noise: Param = Param(0.005, unit="ohm")
     scale_deviation: Param = Param(0.0)
     scale_walk: Param = Param(0.0)
-    loop: Param = Param(0.010, unit="V")
 
     x = State(shape=(4,))  # soc, v1, v2, theta
     cov = State(shape=(4, 4))

@@ -27,7 +27,12 @@ SENSOR = Slot(
     },
     outputs={"soc": Output()},
     period="10 s",
-    truth={"capacity": Input(unit="A h"), "window": Input(shape=(4,)), "scales": Input(shape=(3,))},
+    truth={
+        "capacity": Input(unit="A h"),
+        "window": Input(shape=(4,)),
+        "scales": Input(shape=(3,)),
+        "loop": Input(unit="V"),
+    },
     doc="readings at 1 Hz, the charge remembered from the last drive (wrong by some per cent), and statistics of "
     "the last 10 s; the state of charge is a fraction of what is usable",
 )
@@ -137,6 +142,7 @@ class BatteryLoop(Diagram):
         self.sensor.guess = (self.initial_soc + self.guess_error).clamp(0.02, 0.98)
         self.sensor.capacity = self.cell.capacity
         self.sensor.window, self.sensor.scales = self.truth.window, self.truth.scales
+        self.sensor.loop = self.cell.loop
 
         self.between.estimate, self.between.sums = self.sensor.soc, self.sums.total
         self.manager.soc = self.between.soc

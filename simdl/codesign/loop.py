@@ -48,6 +48,7 @@ def codesign(
         design, lanes=lanes or design.lanes, check=check or design.check,
         seconds=seconds if seconds is not None else design.seconds,
     )  # fmt: skip
+    scenario = replace(scenario, design=design)
     return _Codesign(scenario, design, Path(out), seed, workers, progress, tell, shown, quick).run()
 
 
