@@ -149,7 +149,7 @@ def _settable(model: Model, name: Any) -> Value:
         raise RunError("set", f"the formula {name}", "a parameter, a state, or the path of one")
     names = [k for k, v in model.values.items() if v.kind in ("param", "continuous", "discrete", "mode")]
     if isinstance(name, str) and name not in model.values and name not in model.flat.aliases:
-        raise RunError(f"set[{name!r}]", "no such parameter or state", "one of the names below", names=names, wrong=name)
+        raise RunError(f"set[{name!r}]", "no parameter or state", "one of the names below", names=names, wrong=name)
     key = name if isinstance(name, str) and name in model.values else model.key(name)
     value = model.values[key]
     if value.kind not in ("param", "continuous", "discrete", "mode"):
