@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from simdl.compile.graph import raw
 from simdl.compile.node import CONDITIONS, Node
@@ -42,6 +43,19 @@ def probe(model: Model) -> None:
     """Infer shapes and types, and check every node. Raises ProbeError with all faults at once."""
     with torch.no_grad():
         _Probe(model).run()
+
+
+class _Branch(RuntimeError):
+    """A tensor was asked for its truth value."""
+
+
+class _NoBranch(TorchFunctionMode):
+    """Refuses `if` on tensors: what a lane does may not choose the code that all lanes run."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function is torch.Tensor.__bool__:
+            raise _Branch("branches on a tensor")
+        return function(*args, **(kwargs or {}))
 
 
 class _Probe:
@@ -90,15 +104,30 @@ class _Probe:
                 break
         else:
             failed = failed or [(nodes[0], ProbeError(model.name, "shapes that keep growing", "shapes that settle"))]
-        self.faults += [error for _, error in failed]
-        if not self.faults:
-            for node in nodes:
+        roots = [(node, error) for node, error in failed if not self._unready(node)] or failed
+        self.faults += [error for _, error in roots]
+        wrong = self._downstream({node for node, _ in failed}, nodes)
+        for node in nodes:
+            if node not in wrong:
                 self._check(node)
         if self.faults:
             raise ProbeError.collect(model.name, self.faults) if len(self.faults) > 1 else self.faults[0]
         for key in model.held:
             if model.values[key].shape is None:
                 model.values[key].shape = ()
+
+    def _unready(self, node: Node) -> bool:
+        return any(key not in self.env and not key.startswith("dt:") for key in node.keys)
+
+    def _downstream(self, wrong: set[Node], nodes: list[Node]) -> set[Node]:
+        """These nodes and all that depend on them: what comes after a fault has no fault of its own."""
+        unknown = {key for node in wrong for key in (*node.writes, *node.states, *node.names.values())}
+        moving = bool(wrong)
+        while moving:
+            more = {node for node in nodes if node not in wrong and unknown.intersection(node.keys)}
+            unknown.update(key for node in more for key in (*node.writes, *node.states))
+            wrong, moving = wrong | more, bool(more)
+        return wrong
 
     def _sequence(self) -> list[Node]:
         """Every node once, sources first where there is an order."""
@@ -135,7 +164,7 @@ class _Probe:
 
     def _evaluate(self, node: Node) -> tuple[bool, SimdlError | None]:
         """Run a node on the present guesses; (whether a shape or type changed, the fault if it failed)."""
-        if any(key not in self.env and not key.startswith("dt:") for key in node.keys):
+        if self._unready(node):
             return False, ProbeError(node.path, "reads a value that nothing gives", "a connected model")
         try:
             found = results(node, self._call(node, self._args(node)))
@@ -153,13 +182,14 @@ class _Probe:
 
     def _call(self, node: Node, args: Args) -> Any:
         try:
-            return node.function(**args)
+            with _NoBranch():
+                return node.function(**args)
         except SimdlError:
             raise
         except Exception as error:
             text = str(error).strip().split("\n")[0]
             fix = ""
-            if "Boolean value of Tensor" in text:
+            if isinstance(error, _Branch):
                 text, fix = "branches on a tensor", "choose values with torch.where(condition, a, b)"
             shapes = ", ".join(f"{n} {_shape(v)}" for n, v in args.items())
             raise ProbeError(
@@ -251,7 +281,9 @@ class _Probe:
             n: tuple(self._varied(v) for v in a) if isinstance(a, tuple) else self._varied(a) for n, a in args.items()
         }
         versions = [v._version for v in _tensors(args)]
-        first = self._clean(node, results(node, self._call(node, args)))
+        returned = results(node, self._call(node, args))
+        ranks = {key: value.ndim if isinstance(value, Tensor) else 0 for key, value in returned.items()}
+        first = self._clean(node, returned)
         if versions != [v._version for v in _tensors(args)]:
             raise ProbeError(node.path, "changes its arguments in place", "new tensors", "write x = x + 1, not x += 1")
         again = self._clean(node, results(node, self._call(node, args)))
@@ -280,7 +312,7 @@ class _Probe:
             for key, value in first.items():
                 found = part[key]
                 found = found if isinstance(found, Tensor) else as_tensor(found)
-                if found.ndim and found.shape[0] not in (lanes, 1) or found.ndim > value.ndim:
+                if found.ndim != ranks[key] or found.ndim and found.shape[0] not in (lanes, 1):
                     raise ProbeError(
                         f"{node.path}: {key}",
                         f"the shape {tuple(found.shape)} for {lanes} lanes",
