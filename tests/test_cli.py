@@ -175,7 +175,7 @@ def test_codesign_runs_to_its_page_resumes_and_says_what_is_missing(simdl: Any) 
     done = simdl("report", "c", "--json")
     page = json.loads(done.stdout)
     assert done.exit_code == 3 and page["state"] in ("incomplete", "failed") and not page["complete"]
-    assert "network, after its worst lanes" in page["missing"][0]
+    assert "network, retrained" in page["missing"][0]
     assert page["resume"].startswith("simdl codesign") and "--out c" in page["resume"]
     assert "INCOMPLETE" in Path("c/report.html").read_text()
 

@@ -256,6 +256,7 @@ class Twin(_Strict):
     title: str
     state: Literal["passed", "failed", "untested", "incomplete", "unchecked"]
     complete: bool
+    banner: str
     summary: str
     missing: list[str]
     resume: str

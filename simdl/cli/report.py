@@ -73,8 +73,8 @@ def partial(study: Scenario, folder: Path, request: Request) -> Outcome:
     from simdl.codesign.loop import CHECK, _slug, designed
     from simdl.codesign.outcome import Checked, Outcome
 
-    design = designed(study)
-    asked = _asked(folder)
+    asked, design = _asked(folder), designed(study)
+    design = replace(design, **design.quick) if asked.get("quick") else design
     found = Outcome(study, asked)
     made: dict[str, Any] = {"before": folder / "network-0", "after": folder / "network-1", **design.baselines}
     for name, network in made.items():

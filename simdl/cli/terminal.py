@@ -47,8 +47,7 @@ def outcome(report: Report, page: Path, failed: list[str], more: str = "") -> in
     state = click.style(report.state.upper(), fg=_COLORS.get(report.state), bold=True)
     click.echo(f"{state}  {report.title}")
     if not report.complete:
-        counts = report.counts
-        click.echo(click.style(f"INCOMPLETE {counts.ran + counts.failed} of {counts.asked} lanes", fg="red", bold=True))
+        click.echo(click.style(report.banner, fg="red", bold=True))
         for reason in report.missing:
             click.echo(f"  not run: {reason}")
     if report.summary:

@@ -122,7 +122,10 @@ def space(campaign: Campaign) -> Section:
         rows.append([name, unit, _distribution(what), *drawn])
     parts: list[Part] = [Note("Nothing varied between lanes but the noise.")]
     if rows:
-        parts = [Table.of("Varied", ["value", "unit", "drawn from", "smallest drawn", "largest drawn"], rows)]
+        columns = ["value", "unit", "drawn from", "smallest drawn", "largest drawn"]
+        if campaign.lanes == 1:
+            columns, rows = [*columns[:3], "drawn"], [row[:4] for row in rows]
+        parts = [Table.of("Varied", columns, rows)]
     fixed = [[str(name), _short(value)] for name, value in {**campaign.job.settings, **campaign.job.inputs}.items()]
     if fixed:
         parts.append(Table.of("Fixed for all lanes", ["value", "set to"], fixed))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from simdl.codesign.outcome import Checked, Outcome, masks
-from simdl.errors import SimdlError
+from simdl.errors import SimdlError, UsageError
 from simdl.report import figures, verdicts
 from simdl.report.campaign import error_bars, origin_of, space
 from simdl.report.command import command as line
@@ -24,8 +25,8 @@ from simdl.requirements import Verdict
 if TYPE_CHECKING:
     from simdl.campaign import Campaign
 
-LABELS = {"before": "network, first training", "after": "network, after its worst lanes"}
-KINDS = {"rms": "root of the mean square", "p99": "99th percentile", "worst": "worst lane"}
+LABELS = {"before": "network, first", "after": "network, retrained"}
+KINDS = {"rms": "rms", "p99": "99th percentile", "worst": "worst lane"}
 
 
 def codesign_report(outcome: Outcome, *, command: str = "", replay: Replay | None = None, title: str = "") -> Report:
@@ -33,10 +34,10 @@ def codesign_report(outcome: Outcome, *, command: str = "", replay: Replay | Non
 
     command: what makes this page again; replay: lane -> the command that runs it alone with the final network.
     """
-    scenario, design = outcome.scenario, outcome.scenario.design
-    if design is None:
-        raise ValueError(f"{scenario.name} has no design")
-    asked = outcome.asked
+    outcome = _as_run(outcome)
+    scenario, asked = outcome.scenario, outcome.asked
+    design = scenario.design
+    assert design is not None
     seed = int(asked.get("seed", 0))
     command = command or line("codesign", scenario.name, seed=seed, quick=bool(asked.get("quick")))
     missing = [*outcome.skipped, *_missing(outcome, design.baselines)]
@@ -59,6 +60,17 @@ def codesign_report(outcome: Outcome, *, command: str = "", replay: Replay | Non
     )  # fmt: skip
 
 
+def _as_run(outcome: Outcome) -> Outcome:
+    """The outcome with the design that was run: a quick one compares fewer estimators, for instance."""
+    design = outcome.scenario.design
+    if design is None:
+        raise UsageError(f"codesign_report {outcome.scenario.name}", "a scenario without a design",
+                         "Scenario(design=Design(...))")  # fmt: skip
+    if outcome.asked.get("quick"):
+        design = replace(design, **design.quick)
+    return replace(outcome, scenario=replace(outcome.scenario, design=design))
+
+
 def _missing(outcome: Outcome, baselines: Mapping[str, Any]) -> list[str]:
     """Parts that were asked for and are not there."""
     wanted = [*LABELS, *baselines]
@@ -72,7 +84,7 @@ def _missing(outcome: Outcome, baselines: Mapping[str, Any]) -> list[str]:
 
 
 def _summary(outcome: Outcome) -> Section:
-    """Before and after in one table, and where the time went."""
+    """Before and after in one table."""
     rows: list[list[Any]] = []
     pair = [outcome.checked.get(name) for name in LABELS]
     for name in outcome.final.campaign.margins:
@@ -95,10 +107,6 @@ def _summary(outcome: Outcome) -> Section:
     if outcome.added:
         parts.append(Note(f"{len(outcome.added)} lanes on which the first network did badly went into its data; they "
                           "are not among the lanes that are checked."))  # fmt: skip
-    times = [[stage, round(seconds, 1)] for stage, seconds in outcome.seconds.items()]
-    if times:
-        times.append(["all", round(sum(outcome.seconds.values()), 1)])
-        parts.append(Table.of("Where the time went", ["stage", "seconds"], times))
     return Section("Summary", tuple(parts))
 
 
@@ -115,8 +123,8 @@ def _fixed(outcome: Outcome) -> list[Section]:
         requirement, lane = found
         paths = list(dict.fromkeys([*signal_paths(final.campaign, requirement), *design.figure]))[:6]
         label, after = LABELS.get(name, name), LABELS["after" if "after" in outcome.checked else "before"]
-        margins = [number(_margin(c.campaign, requirement, lane)) for c in (one, final)]
-        titles = [f"{label}: fails, margin {margins[0]}", f"{after}: holds, margin {margins[1]}"]
+        margins = [number(abs(_margin(c.campaign, requirement, lane))) for c in (one, final)]
+        titles = [f"{label}: fails by {margins[0]}", f"{after}: holds by {margins[1]}"]
         try:
             panels = [lane_lines(c.campaign, lane, paths) for c in (one, final)]
         except SimdlError as error:
@@ -157,7 +165,7 @@ def _estimators(outcome: Outcome) -> Section:
         unit = design.units.get(merit, "")
         parts.append(figures.compared(f"{merit} of every estimator", dots, merit, unit, logarithmic=True))
     note = f"Every estimator closes the loop itself, on the same {outcome.final.campaign.asked} lanes, none of which "
-    parts.insert(0, Note(note + "was learnt from. Lower is better."))
+    parts.insert(0, Note(note + "was learnt from. rms is the root of the mean square over lanes. Lower is better."))
     return Section("Estimators compared", tuple(parts))
 
 
@@ -186,7 +194,7 @@ def _strata(outcome: Outcome) -> list[Section]:
                      for kind in KINDS]  # fmt: skip
         unit = design.units.get(merit, "")
         heads = [f"{label} ({int(chosen[label].sum())} lanes)" for label in labels]
-        figure = figures.grouped(f"{merit} by {stratum}", labels, series, f"{merit}, root of the mean square", unit,
+        figure = figures.grouped(f"{merit} by {stratum}", labels, series, f"{merit}, rms over lanes", unit,
                                  stratum)  # fmt: skip
         parts.append(figure)
         parts.append(Table.of(f"{quantity(merit, unit)} by {stratum}", ["estimator", "", *heads], rows))
@@ -210,7 +218,7 @@ def _margins(outcome: Outcome) -> Section:
 
 
 def _training(outcome: Outcome) -> Section | None:
-    """The curves of each training."""
+    """The curves of each training, and where the time went."""
     from simdl.learn.history import History
 
     lines, rows = [], []
@@ -226,10 +234,16 @@ def _training(outcome: Outcome) -> Section | None:
                 lines.append(figures.Line(f"{stage}, lanes {kind}", epochs, np.array(values, dtype=float)))
         if history.epochs:
             rows.append([stage, len(history.epochs), history.epochs[-1].seconds, history.best.score, history.stopped])
-    if not lines:
-        return None
-    table = Table.of("Trainings", ["stage", "epochs", "seconds", "best loss", "stopped by"], rows)
-    return Section("Training", (figures.curves("Loss while training", lines, "epoch", "loss"), table))
+    parts: list[Part] = []
+    if lines:
+        parts = [figures.curves("Loss while training", lines, "epoch", "loss"),
+                 Table.of("Trainings", ["stage", "epochs", "seconds", "best loss", "stopped by"], rows)]  # fmt: skip
+    times = [[stage, round(seconds, 1)] for stage, seconds in outcome.seconds.items()]
+    if times:
+        times.append(["all", round(sum(outcome.seconds.values()), 1)])
+        note = "What an earlier call had done takes no time again."
+        parts.append(Table.of("Where the time went", ["stage", "seconds"], times, note))
+    return Section("Training and time", tuple(parts)) if parts else None
 
 
 def _usual(outcome: Outcome, campaign: Campaign) -> Tensor:

@@ -177,9 +177,7 @@ def compared(
         known = [v for row in rows.values() for v in row.values() if np.isfinite(v)]
         if logarithmic and known and min(known) > 0:
             axes.set_xscale("log")
-            axes.tick_params(axis="x", which="both", length=3.5, pad=3.5)
-            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-            axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
+            _plain_decades(axes.xaxis)
         elif known and min(known) >= 0:
             axes.set_xlim(0, None)
         axes.set_xlabel(quantity(_short(label), unit))
@@ -204,7 +202,10 @@ def grouped(
         axes.set_xticks(range(len(groups)), [_short(group, 22) for group in groups])
         axes.set_xlim(-0.35, len(groups) - 0.65)
         known = [v for values in series.values() for v in values if np.isfinite(v)]
-        if known and min(known) >= 0:
+        if known and 0 < 8 * min(known) < max(known):  # else one bad series hides how the others differ
+            axes.set_yscale("log")
+            _plain_decades(axes.yaxis)
+        elif known and min(known) >= 0:
             axes.set_ylim(0, max(known) * 1.06 or 1.0)
         axes.set(ylabel=quantity(_short(label), unit), xlabel=clean(across))
         drawn.legend(loc="outside upper left", ncols=min(max(len(series), 1), 4), frameon=False)
@@ -255,6 +256,13 @@ def thinned(t: Array, values: Array, held: bool, points: int = POINTS) -> tuple[
         keep.append(np.unique(inner) + start)
     chosen = np.concatenate(keep)
     return t[chosen], values[chosen]
+
+
+def _plain_decades(axis: Any) -> None:
+    """Plain numbers at 1, 2 and 5 of each decade of a logarithmic axis."""
+    axis.set_tick_params(which="both", length=3.5, pad=3.5)
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
 
 
 def _legend(axes: Axes) -> None:

@@ -54,11 +54,9 @@ def page(report: Report) -> str:
         return Markup(macro(part))
 
     environment.filters["part"] = render
-    counts = report.counts
     text: str = environment.get_template("page.html").render(
         report=report, css=Markup(_file("page.css")), twin=Markup(twin), verdict=VERDICTS[report.state],
         held=sum(check.held and check.tested for check in report.checks),
-        incomplete=f"INCOMPLETE: {counts.ran + counts.failed} of {counts.asked} lanes",
     )  # fmt: skip
     return text
 

@@ -17,8 +17,7 @@ def summary(report: Report) -> str:
     """Verdict, counts, requirements, worst lanes' table if there is one, and the command."""
     lines = [f"# {VERDICTS[report.state]}: {text(report.title)}", ""]
     if not report.complete:
-        counts = report.counts
-        lines += [f"**INCOMPLETE: {counts.ran + counts.failed} of {counts.asked} lanes**", ""]
+        lines += [f"**{report.banner}**", ""]
         lines += [f"- not run: {text(reason)}" for reason in report.missing] + [""] * bool(report.missing)
     if report.summary:
         lines += [text(report.summary), ""]

@@ -79,6 +79,15 @@ class Report:
         return self.counts.complete and not self.missing
 
     @property
+    def banner(self) -> str:
+        """What stands above a page of which a part is missing; "" when nothing is."""
+        if self.complete:
+            return ""
+        done = self.counts.ran + self.counts.failed
+        lanes = f"{done} of {self.counts.asked} lanes"
+        return f"INCOMPLETE: {lanes}" if self.counts.missing else f"INCOMPLETE: {lanes}, but not every part"
+
+    @property
     def state(self) -> State:
         """The verdict in a word. A page is never "passed" while something was not run or not put to the test."""
         if any(not check.held for check in self.checks) or (self.counts.failed and not self.checks):
@@ -100,8 +109,8 @@ class Report:
         counts = self.counts
         return {
             "schema": SCHEMA, "kind": self.kind, "title": clean(self.title), "state": self.state,
-            "complete": self.complete, "summary": clean(self.summary), "missing": [clean(m) for m in self.missing],
-            "resume": clean(self.resume),
+            "complete": self.complete, "banner": self.banner, "summary": clean(self.summary),
+            "missing": [clean(m) for m in self.missing], "resume": clean(self.resume),
             "lanes": {"asked": counts.asked, "ran": counts.ran, "failed": counts.failed, "missing": counts.missing},
             "requirements": [
                 {"name": clean(c.name), "text": clean(c.text), "counts": dict(c.counts), "worst": plain(c.worst),
