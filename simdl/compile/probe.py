@@ -6,6 +6,8 @@ arguments, remember something, or let one lane move another.
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -45,15 +47,20 @@ def probe(model: Model) -> None:
         _Probe(model).run()
 
 
+_TRUSTED = re.compile(r"(torch|simdl)(?!\.blocks|\.scenarios)(\.|$)")
+
+
 class _Branch(RuntimeError):
     """A tensor was asked for its truth value."""
 
 
 class _NoBranch(TorchFunctionMode):
-    """Refuses `if` on tensors: what a lane does may not choose the code that all lanes run."""
+    """Refuses `if` on tensors in a block's own code: what a lane does may not choose the code that all lanes run.
+
+    torch and the framework may: they choose between ways to the same result."""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if function is torch.Tensor.__bool__:
+        if function is torch.Tensor.__bool__ and not _TRUSTED.match(sys._getframe(1).f_globals.get("__name__", "")):
             raise _Branch("branches on a tensor")
         return function(*args, **(kwargs or {}))
 
