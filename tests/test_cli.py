@@ -243,3 +243,21 @@ def test_quiet_prints_nothing_beside_the_outcome(simdl: Any) -> None:
 def _commands(page: dict[str, Any]) -> list[str]:
     parts = [part for section in page["sections"] for part in section["parts"] if part["kind"] == "command"]
     return [line for part in parts for line in part["line"].splitlines()]
+
+
+def test_the_reference_names_every_command_option_and_exit_code() -> None:
+    import click
+
+    from simdl.cli.program import Ending
+
+    text = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
+    context = click.Context(program)
+    for name in COMMANDS:
+        assert f"| `{name}" in text
+        command = program.get_command(context, name)
+        assert command is not None
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert any(f"`{flag}" in text for flag in parameter.opts), f"{name} {parameter.opts}"
+    for code in Ending:
+        assert f"| {int(code)} | " in text

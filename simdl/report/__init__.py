@@ -8,6 +8,7 @@ claim, verdicts       counts, rates and what they allow to be said
 campaign, codesign    the pages
 """
 
+from simdl.report import figures as figures
 from simdl.report.campaign import campaign_report as campaign_report, run_report as run_report
 from simdl.report.claim import interval as interval
 from simdl.report.codesign import codesign_report as codesign_report
