@@ -37,7 +37,7 @@ SYMBOLS = {
     "or": "|",
 }
 _FUNCTIONS: dict[str, Callable[..., Tensor]] = {
-    **{name: getattr(operator, name) for name in ("add", "sub", "mul", "truediv", "pow", "mod", "matmul", "neg")},
+    **{name: getattr(operator, name) for name in ("add", "sub", "mul", "truediv", "pow", "mod", "neg")},
     **{name: getattr(operator, name) for name in ("lt", "le", "gt", "ge")},
     **{
         name: getattr(torch, name)
@@ -73,6 +73,7 @@ _FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "and": torch.logical_and,
     "or": torch.logical_or,
     "not": torch.logical_not,
+    "matmul": lambda a, b: _product(a, b),
     "getitem": lambda x, i: x[(slice(None), *i)] if isinstance(i, tuple) else x[:, i],
     "stack": lambda *xs: torch.stack(xs, dim=1),
 }
@@ -116,6 +117,12 @@ class Signal:
 
     def __mod__(self, other: Operand) -> Formula:
         return Formula("mod", self, other)
+
+    def __matmul__(self, other: Operand) -> Formula:
+        return Formula("matmul", self, other)  # noqa: E704
+
+    def __rmatmul__(self, other: Operand) -> Formula:
+        return Formula("matmul", other, self)  # noqa: E704
 
     def __neg__(self) -> Formula:
         return Formula("neg", self)
@@ -229,8 +236,11 @@ class Formula(Signal):
             read(arg) if isinstance(arg, Port) else arg.evaluate(read) if isinstance(arg, Formula) else arg
             for arg in self.args
         ]
-        if self.op not in ("stack", "getitem", "matmul"):  # a scalar (lanes,) goes with every element of a vector
-            signals = [isinstance(arg, Signal) for arg in self.args]
+        signals = [isinstance(arg, Signal) for arg in self.args]
+        if self.op == "matmul":  # numbers have no lane axis yet
+            pairs = zip(values, signals, strict=True)
+            values = [value if signal else torch.as_tensor(value).unsqueeze(0) for value, signal in pairs]
+        elif self.op not in ("stack", "getitem"):  # a scalar (lanes,) goes with every element of a vector
             rank = max((v.ndim for v, signal in zip(values, signals, strict=True) if signal), default=1)
             values = [
                 v.reshape(-1, *(1,) * (rank - 1)) if signal and v.ndim == 1 else v
@@ -251,6 +261,15 @@ class Formula(Signal):
         if self.op == "getitem":
             return f"{self.args[0]}[{self.args[1]}]"
         return f"{self.op}({', '.join(map(str, self.args))})"
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """The product in every lane of vectors (lanes, n) and matrices (lanes, m, n)."""
+    rows = a.unsqueeze(1) if a.ndim == 2 else a
+    columns = b.unsqueeze(2) if b.ndim == 2 else b
+    result = rows @ columns
+    result = result.squeeze(1) if a.ndim == 2 else result
+    return result.squeeze(-1) if b.ndim == 2 else result
 
 
 Operand = Signal | Number | Tensor
