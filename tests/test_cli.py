@@ -221,6 +221,24 @@ def test_an_interrupted_campaign_keeps_its_lanes_and_prints_how_to_go_on(simdl: 
     assert page["resume"] == resume[1]
 
 
+def test_an_interrupted_codesign_begins_no_further_stage(simdl: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    process = started(
+        "codesign", STUDY, "--quick", "--lanes", "10", "--check", "6000", "--until", "1 h", "--out", str(folder)
+    )
+    while process.poll() is None and not list(folder.glob("check/before/*.safetensors")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate()
+    assert process.returncode == 3 and "Traceback" not in error, out + error
+    assert "searching" not in error and not (folder / "search").exists()
+    assert re.search(r"^  simdl codesign tests.study:STUDY .*--check 6000", error, re.MULTILINE)
+    told = simdl("report", str(folder), "--json")
+    page = json.loads(told.stdout)
+    assert told.exit_code == 3 and page["lanes"]["asked"] == 6000 and page["lanes"]["missing"] > 0
+    assert page["banner"] == f"INCOMPLETE: {page['lanes']['ran']} of 6000 lanes"
+
+
 def test_a_fault_of_the_scenario_is_no_traceback_unless_asked_for(simdl: Any, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def study():\n    return 1 / 0\n")
     done = simdl("run", "mine:study")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simdl.cli.interruption import heeded
 from simdl.cli.options import options
 from simdl.cli.request import Request
 from simdl.cli.terminal import outcome as printed, session, tell
@@ -41,10 +42,17 @@ def command(
     speak.resume = request.command(out=str(folder))
     tell(f"co-design of {study.name}, seed {seed}, kept in {folder}")
     request.note(folder)
-    found = codesign(
-        replace(study, quick={}), folder, seed=seed, lanes=lanes, check=check, quick=quick, seconds=seconds,
-        workers=workers, progress=speak.progress, tell=tell, shown=lambda path: tell(f"first figure: {path}"),
-    )  # fmt: skip
+    with heeded() as go_on:
+
+        def begin(stage: str) -> None:
+            go_on()
+            tell(stage)
+
+        found = codesign(
+            replace(study, quick={}), folder, seed=seed, lanes=lanes, check=check, quick=quick, seconds=seconds,
+            workers=workers, progress=speak.progress, tell=begin, shown=lambda path: tell(f"first figure: {path}"),
+        )  # fmt: skip
+        go_on()
     return finish(request, found, folder)
 
 
