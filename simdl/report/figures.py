@@ -91,7 +91,7 @@ def signals(
                 axes = grid[row][column]
                 for place, line in enumerate(one for one in lines if one.unit == unit):
                     t, values = thinned(line.t, line.values, line.held)
-                    axes.plot(t, values, color=SERIES[place % len(SERIES)], linestyle=DASHES[place // len(SERIES) % 4],
+                    axes.plot(t, values, color=SERIES[place % len(SERIES)], linestyle=DASHES[place % 4],
                               drawstyle="steps-post" if line.held else "default", label=_short(line.label))  # fmt: skip
                 if column == 0:
                     axes.set_ylabel(f"[{clean(unit)}]" if unit else "[–]")
