@@ -118,7 +118,8 @@ class Scenario:
 
     def describe(self) -> str:
         """What the scenario is: title, horizon, what varies, what must hold, its slots, and the compiled schedule."""
-        lines = [f"{self.name}: {self.title}", f"until {self.until} s, recorded every {self.every} s", "", "varies:"]
+        until, every = (x if isinstance(x, str) else f"{x} s" for x in (self.until, self.every))
+        lines = [f"{self.name}: {self.title}", f"until {until}, recorded every {every}", "", "varies:"]
         lines += [f"  {path}: {distribution}" for path, distribution in self.space.items()] or ["  nothing"]
         lines += ["", "must hold:"]
         lines += [f"  {name}: {text}" for name, text in self.requirements.items()] or ["  nothing"]

@@ -165,6 +165,13 @@ class Campaign:
             lines.append(f"lane {lane} failed after t = {t:g} s: {why}")
         return "\n".join(lines)
 
+    def save_report(self, path: str | Path, **options: Any) -> Path:
+        """Write the campaign's page (HTML, with JSON, Markdown and JUnit beside it) and return its path; options as for
+        `simdl.report.campaign_report`."""
+        from simdl.report import campaign_report
+
+        return Path(campaign_report(self, **options).save(path))
+
     def __repr__(self) -> str:
         return f"<Campaign\n{self.report(3)}>"
 

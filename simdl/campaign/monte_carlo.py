@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from simdl.compile import Model, compile_model
 from simdl.engine.simulator import horizon
 from simdl.engine.solver import Solver
 from simdl.errors import RunError
+from simdl.learn.interrupt import requests
 from simdl.port import Signal
 from simdl.progress import progress as progress_bar
 from simdl.requirements import Requirement, requirement
@@ -38,8 +40,9 @@ def monte_carlo(
     space: port or path -> distribution (`Uniform`, `Normal`, `Choice`, …). Lane i draws the same values and noise
     whatever other lanes run, and whatever `shard` (lanes at once), `workers` (processes) and `first` (its first
     number) are. requirements: name -> requirement or its text; they need `every=`. keep: whether to keep traces (by
-    default when they fit into 1 GiB). out: a folder to which shards are written as they finish; a campaign that was
-    killed goes on there. Ctrl-C keeps the lanes that are done (`campaign.complete` is then False).
+    default when they fit into 1 GiB). out: a folder to which shards are written as they finish; a campaign that
+    was killed goes on there. Ctrl-C finishes the shards under way and keeps what is done (`campaign.complete` is then
+    False).
 
     Raises ModelError, RunError and RequirementError before anything runs; a lane that fails becomes a row of
     `campaign.status` with its cause.
@@ -76,12 +79,17 @@ def monte_carlo(
     complete = True
     total = len(parts) * seconds(end)
     title = f"{compiled.name}: {len(todo)} lanes"
-    with progress_bar(title, round(total, 3), progress) as bar:
+    # With one part there is nothing to keep by waiting for it.
+    waiting = requests() if len(parts) > 1 else nullcontext(None)
+    with progress_bar(title, round(total, 3), progress) as bar, waiting as stop:
         try:
-            for result in _run(job, parts, workers, bar):
+            for count, result in enumerate(_run(job, parts, workers, bar), 1):
                 if store is not None:
                     store.write(result)
                 done.append(result)
+                if stop and count < len(parts):
+                    complete = False
+                    break
         except KeyboardInterrupt:
             complete = False
             if not done:

@@ -74,8 +74,10 @@ class Job:
         return run, drawn
 
     def given(self, ids: Tensor) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
-        """Drawn values, settings and inputs of these lanes; values given with lanes are cut to them."""
-        values = draw(self.space, self.seed, ids)
+        """Drawn values, settings and inputs of these lanes; what is set is not drawn."""
+        fixed = {name if isinstance(name, str) else name.path for name in (*self.settings, *self.inputs)}
+        space = {name: one for name, one in self.space.items() if name not in fixed}
+        values = draw(space, self.seed, ids)
         settings = {**self.settings}
         inputs = dict(self.inputs)
         declared = type(self.model).declared()

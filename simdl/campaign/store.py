@@ -13,6 +13,7 @@ from simdl.compile import Model
 from simdl.compile.digest import digest
 from simdl.data import Parameter, Schema, Shards, ShardWriter, Signal
 from simdl.errors import RunError
+from simdl.requirements import Verdict
 from simdl.result import Trace
 
 HUGE = 1e300  # stands for an infinite margin, which a shard does not hold
@@ -69,17 +70,19 @@ class Store:
         every = nanoseconds(self.job.every) / 1e9
         traces = {}
         if self.job.keep:
-            for path in self.paths:
+            for path, key in self.paths.items():
                 values = shards.signal(path)
                 t = torch.arange(values.shape[1], dtype=torch.float64) * every
-                traces[path] = Trace(path, t, _with(values, len(failed)), "smooth", self.model.unit(path))
+                traces[path] = Trace(
+                    path, t, _with(values, len(failed)), self.model.trace_kind(key), self.model.unit(path)
+                )
         names = self.job.requirements
         status = {lane: (float(text.split("\n")[0]), text.split("\n", 1)[1]) for lane, text in failed.items()}
         ids = torch.cat([shards.lanes, torch.tensor(list(failed), dtype=torch.int64)])
         return [Shard(
             ids, {n: _with(shards.param(n), len(failed)) for n in self.drawn},
             {n: _margin(shards.param(f"margin:{n}"), len(failed)) for n in names},
-            {n: _with(shards.param(f"verdict:{n}"), len(failed), 3) for n in names},
+            {n: _with(shards.param(f"verdict:{n}"), len(failed), int(Verdict.ERROR)) for n in names},
             {n: _with(shards.param(f"at:{n}"), len(failed)) for n in names}, status, traces,
         )]  # fmt: skip
 

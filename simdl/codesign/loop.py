@@ -138,7 +138,7 @@ class _Codesign:
             design.check, seed=self.seed, first=CHECK, out=self.out / "check" / _slug(name), keep=True,
             workers=self.workers, progress=self.progress,
         )  # fmt: skip
-        return Checked(name, campaign, design.evaluate(campaign))
+        return Checked(name, _whole(campaign), design.evaluate(campaign))
 
     def _worst(self, card: Path) -> Shards:
         design = self.design
@@ -147,7 +147,7 @@ class _Codesign:
             design.search, seed=self.seed, first=SEARCH, out=self.out / "search", keep=True, workers=self.workers,
             progress=self.progress,
         )  # fmt: skip
-        headline = next(iter(design.evaluate(campaign).values()))
+        headline = next(iter(design.evaluate(_whole(campaign)).values()))
         order = torch.argsort(headline.nan_to_num(nan=torch.inf), descending=True)
         ids = campaign.ids[order[: design.worst]]
         self.outcome.added = ids.tolist()
@@ -168,6 +168,13 @@ class _Codesign:
             self.shown(path)
 
 
+def _whole(campaign: Campaign) -> Campaign:
+    """A campaign that ran to its end. Raises KeyboardInterrupt for one that was cut short: what it has is kept."""
+    if not campaign.complete:
+        raise KeyboardInterrupt
+    return campaign
+
+
 class _Timer:
     def __init__(self, table: dict[str, float], name: str) -> None:
         self.table, self.name = table, name
@@ -182,7 +189,8 @@ class _Timer:
 def confirm(scenario: Scenario, campaign: Campaign, worst: int = 3) -> list[Confirmed]:
     """Repeat the worst lanes of each requirement with half the step and another method: the error bar."""
     found: list[Confirmed] = []
-    wanted: dict[str, list[int]] = {name: campaign.worst(name, worst) for name in campaign.margins}
+    sound = {name: campaign.worst(name, worst + len(campaign.status)) for name in campaign.margins}
+    wanted = {name: [i for i in lanes if i not in campaign.status][:worst] for name, lanes in sound.items()}
     ids = torch.tensor(sorted({lane for lanes in wanted.values() for lane in lanes}), dtype=torch.int64)
     if not len(ids):
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from simdl.block import Block, Declared
 from simdl.clock import Clock
@@ -120,6 +120,10 @@ class Model:
                 name = f"{base}.{name.name}" if base else name.name
             result[str(name)] = key
         return result
+
+    def trace_kind(self, key: str) -> Literal["held", "smooth"]:
+        """How a recorded value behaves between its samples."""
+        return "smooth" if key in self.graph.smooth and not self.graph.stepped(key) else "held"
 
     def _image(self, key: str) -> bool:
         shape = self.values[key].shape
