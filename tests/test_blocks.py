@@ -239,17 +239,14 @@ class TestRouting:
         class Gear(Diagram):
             y = Output()
 
-            def __init__(self) -> None:
-                self.number = Constant(value=0)
+            def __init__(self, index: int) -> None:
                 self.select = Select()
                 self.select.u = [3.6, 2.1, 1.4]
-                self.select.index = self.number.y
+                self.select.index = index
                 self.y = self.select.y
 
         for index, wanted in ((-1, 3.6), (0, 3.6), (1, 2.1), (2, 1.4), (7, 1.4)):
-            gear = Gear()
-            gear.number.value = torch.tensor(index)
-            close(simulate(gear, 0)["y"].at(0), [wanted])
+            close(simulate(Gear(index), 0)["y"].at(0), [wanted])
 
 
 class TestContinuous:
