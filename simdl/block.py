@@ -17,6 +17,8 @@ from simdl.port import Formula, Port, Signal
 
 _building: ContextVar[int] = ContextVar("building", default=0)  # depth of diagram constructors now running
 
+_ARTICLES = {"output": "an output", "state": "a state", "crossing": "a crossing", "noise": "noise"}
+
 _READABLE: dict[str, tuple[type[Declaration], ...]] = {
     "initial": (Input, Inputs, Param),
     "derivative": (Input, Inputs, State, Param),
@@ -210,7 +212,12 @@ class Declared(metaclass=_Meta):
         return self
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in self._declared or name.startswith("_") or name in vars(self) or name in self._fields():
+        declaration = self._declared.get(name)
+        if declaration is not None and not hasattr(declaration, "__set__"):
+            fix = f"start it from elsewhere: set={{{self}.{name}: ...}}" if declaration.kind == "state" else ""
+            found = f"assigned, but it is {_ARTICLES[declaration.kind]}, which its block computes"
+            self.faults.append(ModelError(f"{self}.{name}", found, "an input", fix))
+        elif declaration is not None or name.startswith("_") or name in vars(self) or name in self._fields():
             object.__setattr__(self, name, value)
         elif vars(self).get("built") and not isinstance(value, Declared):
             self.faults.append(self._unknown(name))
@@ -275,6 +282,13 @@ class Block(Declared):
     @classmethod
     def _fields(cls) -> tuple[str, ...]:
         return ("period", "rate", "offset", "latency", "stream")
+
+    def drive(self, name: str, source: Any) -> None:
+        if isinstance(self._declared[name], Output):
+            found = "assigned, but it is an output, which its block computes"
+            self.faults.append(ModelError(f"{self}.{name}", found, "an input"))
+        else:
+            super().drive(name, source)
 
     @property
     def clock(self) -> Clock | None:

@@ -95,7 +95,9 @@ class Diagram(Declared):
 
 def connect(source: Signal | Number | Tensor, target: Port) -> None:
     """Wire a signal to an input port, as `block.port = signal` does."""
-    if not isinstance(target, Port) or target.kind not in ("input", "inputs", "output"):
+    inside = isinstance(target, Port) and isinstance(target.owner, Diagram)
+    driven = ("input", "inputs", "output") if inside else ("input", "inputs")
+    if not isinstance(target, Port) or target.kind not in driven:
         raise ModelError(f"{target}", "is not an input", "connect(source, block.input)")
     target.owner.drive(target.name, source)
 

@@ -14,8 +14,10 @@ SimdlError
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Iterable
+from typing import Any, Self
 
 
 class SimdlError(Exception):
@@ -37,6 +39,25 @@ class SimdlError(Exception):
         if self.names:
             lines.append(f"  names: {', '.join(self.names)}")
         super().__init__("\n".join(lines))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), str(self), vars(self))  # pickled in workers, copied by `moved`
+
+    def moved(self, old: str, new: str) -> Self:
+        """The same error with its place named anew, where the place begins with `old`: a block got its path later."""
+        if self.where != old and not self.where.startswith(old + "."):
+            return self
+        other = copy.copy(self)
+        other.where = new + self.where[len(old) :]
+        other.args = (other.where + str(self)[len(self.where) :],)
+        return other
+
+
+def _restored(kind: type[SimdlError], text: str, fields: dict[str, Any]) -> SimdlError:
+    error = kind.__new__(kind)
+    error.args = (text,)
+    vars(error).update(fields)
+    return error
 
 
 class ModelError(SimdlError):

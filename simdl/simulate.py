@@ -76,9 +76,9 @@ def simulate(
 
 def _every(model: Declared | Model, every: Duration | None, end: int) -> Duration | None:
     """Without a grid and without clocks there is nothing to record at: a thousandth of the run."""
-    if every is not None or end == 0:
-        return every
     root = model.root if isinstance(model, Model) else model
+    if every is not None or end == 0 or not isinstance(root, Declared):
+        return every
     if any(block.clock is not None for block in root.leaves()):
         return None
     return seconds(max(1, end // 1000))

@@ -39,6 +39,20 @@ def flatten(root: Declared) -> Flat:
     return _Flattener(root).run()
 
 
+class _Reported(ModelError):
+    """A fault that follows from one already reported: a misspelt port."""
+
+
+def _placed(fault: SimdlError, owner: Declared, path: str) -> SimdlError:
+    """A fault with the full path of its block: when it was found, an outer diagram may not have named the block yet."""
+    name = type(owner).__name__
+    parts = path.split(".") if path else []
+    for known in (*(".".join(parts[k:]) for k in range(len(parts))), name):
+        if fault.where == known or fault.where.startswith(known + "."):
+            return fault.moved(known, path or name)
+    return fault
+
+
 class _Flattener:
     def __init__(self, root: Declared) -> None:
         self.flat = Flat(root)
@@ -58,7 +72,7 @@ class _Flattener:
                     self.output(path, owner, name)
         for region, signal in self.signals:
             if isinstance(signal, Port) and signal.kind == "crossing":
-                region.by_crossing, region.signal = True, self.path(signal)
+                region.by_crossing, region.signal = True, self.path(signal, region.path)
             else:
                 region.signal = self.resolve(signal, region.path) or ""
         return flat
@@ -67,7 +81,7 @@ class _Flattener:
         flat = self.flat
         flat.owners[path] = owner
         flat.paths[id(owner)] = path
-        flat.faults.extend(owner.faults)
+        flat.faults.extend(_placed(fault, owner, path) for fault in owner.faults)
         for condition in owner.conditions:
             region = Region(
                 len(flat.regions),
@@ -157,14 +171,28 @@ class _Flattener:
         elif isinstance(owner, Diagram) and declaration.default is not None:
             found = self.resolve(declaration.default, key)
         else:
-            flat.faults.append(
-                ModelError(key, "not connected", "a signal or a number", f"assign {key} = ..., or give it a default")
-            )
+            if not any(fault.where.endswith(f".{name}") for fault in owner.faults):
+                flat.faults.append(
+                    ModelError(
+                        key, "not connected", "a signal or a number", f"assign {key} = ..., or give it a default"
+                    )
+                )
             return
         if found is not None:
+            self.typed(key, found, declaration)
             if not (external and found == key):
                 flat.aliases[key] = found
             flat.sources[path, name] = found
+
+    def typed(self, key: str, source: str, declaration: Input) -> None:
+        """A number wired to an input takes the type of the input."""
+        value = self.flat.values[source]
+        if value.kind != "constant" or declaration.dtype is None:
+            return
+        if bool((value.initial.to(declaration.dtype) != value.initial).any()):
+            wanted = str(declaration.dtype).removeprefix("torch.")
+            self.flat.faults.append(ModelError(key, f"{value.initial.tolist()} into an input of {wanted}", wanted))
+        value.dtype = declaration.dtype
 
     def output(self, path: str, diagram: Diagram, name: str) -> None:
         key = f"{path}.{name}" if path else name
@@ -176,12 +204,12 @@ class _Flattener:
         if source is not None:
             self.flat.aliases[key] = source
 
-    def path(self, port: Port) -> str:
+    def path(self, port: Port, where: str = "") -> str:
         base = self.flat.paths.get(id(port.owner))
         if base is None:
             raise ModelError(
-                str(port),
-                "a port of a block outside this model",
+                where or str(port),
+                f"{port}: a port of a block outside this model",
                 "a port inside it",
                 "assign the block to an attribute of the diagram",
             )
@@ -191,6 +219,8 @@ class _Flattener:
         """The key of a wired source; None when there is a fault, which is recorded."""
         try:
             return self._resolve(source, where, set())
+        except _Reported:
+            return None
         except SimdlError as error:
             self.flat.faults.append(error)
             return None
@@ -205,11 +235,11 @@ class _Flattener:
         if source in visiting:
             hops = " -> ".join(map(str, visiting))
             raise LoopError(where, f"wired to itself: {hops}", "a block somewhere between")
-        key = self.path(source)
+        key = self.path(source, where)
         owner = source.owner
         declaration = type(owner).declared().get(source.name)
-        if declaration is None:  # a misspelt port, already reported
-            raise ModelError(where, f"reads {key}, which does not exist", "an existing port")
+        if declaration is None:
+            raise _Reported(where, f"reads {key}, which does not exist", "an existing port")
         if isinstance(declaration, Crossing | Noise | Inputs):
             what = {Crossing: "a crossing", Noise: "a noise source", Inputs: "a bundle"}[type(declaration)]
             raise ModelError(where, f"reads {key}, {what}", "an output, a state or a parameter")

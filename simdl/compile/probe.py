@@ -111,9 +111,11 @@ class _Probe:
                 break
         else:
             failed = failed or [(nodes[0], ProbeError(model.name, "shapes that keep growing", "shapes that settle"))]
+        misfits = self._inputs()
         roots = [(node, error) for node, error in failed if not self._unready(node)] or failed
-        self.faults += [error for _, error in roots]
-        wrong = self._downstream({node for node, _ in failed}, nodes)
+        self.faults += [error for node, error in roots if node.block not in misfits]
+        wrong = {node for node in nodes if node.block in misfits} | {node for node, _ in failed}
+        wrong = self._downstream(wrong, nodes)
         for node in nodes:
             if node not in wrong:
                 self._check(node)
@@ -122,6 +124,27 @@ class _Probe:
         for key in model.held:
             if model.values[key].shape is None:
                 model.values[key].shape = ()
+
+    def _inputs(self) -> set[str]:
+        """Check what drives each input against its declared shape and type; the paths of blocks with a fault."""
+        flat, found = self.model.flat, set()
+        for (path, name), source in flat.sources.items():
+            declaration = type(flat.owners[path]).declared()[name]
+            shape, dtype = getattr(declaration, "shape", None), getattr(declaration, "dtype", None)
+            for key in source if isinstance(source, tuple) else (source,):
+                value = self.env.get(key)
+                where = f"{path}.{name}" if path else name
+                if value is None or key == where:
+                    continue
+                given = f"{key}, of shape {tuple(value.shape[1:])} and type {_name(value.dtype)}"
+                if shape is not None and tuple(value.shape[1:]) != tuple(shape):
+                    self.faults.append(ProbeError(where, f"driven by {given}", f"the shape {tuple(shape)}"))
+                    found.add(path)
+                elif dtype is not None and _narrows(value.dtype, dtype):
+                    fix = "compare it (signal > 0.5), or convert it in a block"
+                    self.faults.append(ProbeError(where, f"driven by {given}", f"the type {_name(dtype)}", fix))
+                    found.add(path)
+        return found
 
     def _unready(self, node: Node) -> bool:
         return any(key not in self.env and not key.startswith("dt:") for key in node.keys)
@@ -403,3 +426,10 @@ def _shape(value: Any) -> str:
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
+
+
+def _narrows(given: torch.dtype, wanted: torch.dtype) -> bool:
+    """Whether values would be lost: a float into whole numbers, anything but bool into bool."""
+    if wanted == torch.bool:
+        return given != torch.bool
+    return given.is_floating_point and not wanted.is_floating_point
