@@ -32,7 +32,7 @@ _NAMES = {
     "block": "Block",
     "declarations": "Input Inputs Noise Output Param State",
     "methods": "crossing derivative edges hit initial output tick",
-    "port": "stack",
+    "port": "stack where",
     "iterate": "repeat",
     "diagram": "Diagram connect enabled resettable triggered",
     "compile": "compile_model",
@@ -108,7 +108,7 @@ if TYPE_CHECKING:
         Recurrent as Recurrent,
     )
     from simdl.networks.card import ModelCard as ModelCard
-    from simdl.port import stack as stack
+    from simdl.port import stack as stack, where as where
     from simdl.requirements import (
         Requirement as Requirement,
         Verdict as Verdict,

@@ -211,7 +211,8 @@ class Declared(metaclass=_Meta):
             module.to(*args, **kwargs)
         return self
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def _set(self, name: str, value: Any) -> None:
+        """Assign an attribute: a wire, a parameter, a field, or anything of the block's own while it is built."""
         declaration = self._declared.get(name)
         if declaration is not None and not hasattr(declaration, "__set__"):
             fix = f"start it from elsewhere: set={{{self}.{name}: ...}}" if declaration.kind == "state" else ""
@@ -224,7 +225,10 @@ class Declared(metaclass=_Meta):
         else:
             object.__setattr__(self, name, value)
 
-    if not TYPE_CHECKING:
+    if not TYPE_CHECKING:  # type checkers would take any name as fitting
+
+        def __setattr__(self, name, value):
+            self._set(name, value)
 
         def __getattr__(self, name):
             if name.startswith("_") or "faults" not in vars(self):

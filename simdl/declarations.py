@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from simdl.block import Declared
 
 Shape = tuple[int, ...]
-Value = Number | Tensor | Sequence[Any] | Signal
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    # Not Sequence[Any]: text is a sequence too.
+    Array = Tensor | NDArray[Any] | Sequence[float] | Sequence[Sequence[float]] | Sequence[Sequence[Sequence[float]]]
+    Value = Number | Array | Signal
 DTYPES: dict[str, torch.dtype] = {
     "bool": torch.bool,
     "uint8": torch.uint8,
@@ -126,7 +131,7 @@ class Output(_Readable):
         *,
         unit: str = "",
         dtype: str | None = None,
-        initial: Number | Tensor | Sequence[Any] = 0.0,
+        initial: Number | Array = 0.0,
         doc: str = "",
     ) -> None:
         self.shape, self.unit, self.dtype, self.initial, self.doc = shape, unit, _dtype(dtype), initial, doc
@@ -146,7 +151,7 @@ class State(_Readable):
 
     def __init__(
         self,
-        initial: Number | Tensor | Sequence[Any] = 0.0,
+        initial: Number | Array = 0.0,
         *,
         shape: Shape | None = None,
         unit: str = "",

@@ -39,7 +39,7 @@ class Diagram(Declared):
         else:
             super().drive(name, source)
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def _set(self, name: str, value: Any) -> None:
         if name not in self._declared and not name.startswith("_"):
             if isinstance(value, Declared):
                 self._adopt(name, value)
@@ -49,7 +49,7 @@ class Diagram(Declared):
             elif isinstance(value, dict) and any(isinstance(item, Declared) for item in value.values()):
                 for key, item in value.items():
                     self._adopt(f"{name}.{key}", item)
-        super().__setattr__(name, value)
+        super()._set(name, value)
 
     def _adopt(self, label: str, child: Declared) -> None:
         where = f"{self}.{label}"

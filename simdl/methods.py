@@ -116,6 +116,10 @@ def tick(function: Function) -> Tick:
     return Tick(function)
 
 
+@overload
+def hit(first: Function, /) -> Hit: ...
+@overload
+def hit(first: float = 0.0) -> Callable[[Function], Hit]: ...
 def hit(first: float | Function = 0.0) -> Any:
     """A method run at times only its lane can tell. It returns a dict of outputs and states, and `next`: the seconds
     to its next hit (inf for never). `first` is the time of the first hit in seconds."""

@@ -279,3 +279,19 @@ Operand = Signal | Number | Tensor
 def stack(*signals: Operand) -> Formula:
     """One vector signal (lanes, n) from n scalar ones."""
     return Formula("stack", *signals)
+
+
+def where(condition: Signal, a: Operand, b: Operand) -> Formula:
+    """a where the condition is true, b elsewhere, lane by lane; `torch.where`, known to type checkers.
+
+    >>> from simdl import Diagram, Output, simulate
+    >>> from simdl.blocks import Ramp
+    >>> class Late(Diagram):
+    ...     y = Output()
+    ...     def __init__(self):
+    ...         self.ramp = Ramp()
+    ...         self.y = where(self.ramp.y > 1.5, 10.0, self.ramp.y)
+    >>> simulate(Late(), 2, every=1)["y"].values
+    tensor([[ 0.,  1., 10.]], dtype=torch.float64)
+    """
+    return Formula("where", condition, a, b)

@@ -90,6 +90,10 @@ class Place(Diagram):
 
         def __getattr__(self, name: str) -> Port: ...
 
+        def __setattr__(self, name: str, value: Any) -> None: ...
+
+        def __setattr__(self, name: str, value: Any) -> None: ...
+
     else:
         slot = None
 
