@@ -64,16 +64,35 @@ class Trace:
         """A DataArray with dimensions lane, t, and one for each axis of the signal."""
         import xarray as xr
 
+        lanes = range(self.values.shape[0])
         dims = ["lane", "t", *(f"axis{i}" for i in range(self.values.ndim - 2))]
         attrs = {"units": self.unit, "kind": self.kind}
         return xr.DataArray(
-            self.values.detach().numpy(), dims=dims, coords={"t": self.t.numpy()}, name=self.path, attrs=attrs
+            self.values.detach().numpy(),
+            dims=dims,
+            coords={"t": self.t.numpy(), "lane": list(lanes)},
+            name=self.path,
+            attrs=attrs,
         )
 
     def __repr__(self) -> str:
         unit = f" [{self.unit}]" if self.unit else ""
         lanes, times = self.values.shape[:2]
         return f"<Trace {self.path}{unit}: {lanes} lanes x {times} times, {self.kind}>"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        if self.values.ndim > 2 or not self.values.numel():
+            return f"<p>{escape(repr(self))}</p>"
+        values = self.values.detach().double()
+        rows = "".join(
+            f"<tr><td>{i}</td><td>{float(v[0]):.6g}</td><td>{float(v.min()):.6g}</td><td>{float(v.max()):.6g}</td>"
+            f"<td>{float(v[-1]):.6g}</td></tr>"
+            for i, v in enumerate(values[:20])
+        )
+        head = "<tr><th>lane</th><th>first</th><th>least</th><th>most</th><th>last</th></tr>"
+        return f"<p>{escape(repr(self))}</p><table>{head}{rows}</table>"
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,6 +48,9 @@ class Scenario:
     design: Design | None = None
     quick: Mapping[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"<Scenario {self.name}: {self.title}>"
+
     @property
     def slots(self) -> dict[str, Slot]:
         """The places for networks, by name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,15 +117,18 @@ class Campaign:
         return Replay(self.job, lane)
 
     def dataset(
-        self, folder: str | Path, *, inputs: Mapping[str, Any] | list[Any], targets: Mapping[str, Any] | list[Any],
-        every: Any = None, labels: Mapping[str, Any] | None = None, window: int | None = None, hop: int = 1,
+        self, folder: str | Path | None = None, *, inputs: Mapping[str, Any] | list[Any],
+        targets: Mapping[str, Any] | list[Any], every: Any = None, labels: Mapping[str, Any] | None = None,
+        window: int | None = None, hop: int = 1,
     ) -> Any:  # fmt: skip
         """Write ports of these lanes to a folder of shards and return the data set: windows when `window` is given.
 
-        Lanes already in the folder are not run again. inputs, targets: name -> port."""
+        Without a folder they go to a temporary one; lanes already in the folder are not run again.
+        inputs, targets: name -> port."""
         from simdl.campaign.dataset import write_dataset
         from simdl.data import Windows
 
+        folder = tempfile.mkdtemp(prefix="simdl-") if folder is None else folder
         shards = write_dataset(self.job, self.ids, Path(folder), inputs=inputs, targets=targets, labels=labels or {},
                                every=every, model=self.model)  # fmt: skip
         if window is None:
@@ -162,7 +166,7 @@ class Campaign:
                 row = f"{name:{max(width, 11)}} {passed:6d} {failed:6d} {untested:9d} {error:6d}  {least}  {lanes}"
                 lines.append(row)
         for lane, (t, why) in list(self.status.items())[:worst]:
-            lines.append(f"lane {lane} failed after t = {t:g} s: {why}")
+            lines.append(f"lane {lane} (seed {self.seed}) failed after t = {t:g} s: {why}")
         return "\n".join(lines)
 
     def save_report(self, path: str | Path, **options: Any) -> Path:
@@ -173,7 +177,14 @@ class Campaign:
         return Path(campaign_report(self, **options).save(path))
 
     def __repr__(self) -> str:
-        return f"<Campaign\n{self.report(3)}>"
+        state = "complete" if self.complete else f"INCOMPLETE, {self.asked} asked"
+        names = ", ".join(self.margins) or "none"
+        return f"<Campaign of {self.model.name}: {self.lanes} lanes, {state}, seed {self.seed}, requirements: {names}>"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<pre>{escape(self.report(3))}</pre>"
 
     def plot(self, requirement: str, parameter: str | Port | None = None) -> Any:
         """Margins: a histogram, or over one drawn parameter; the line at zero parts pass from fail."""

@@ -23,6 +23,9 @@ class Replay:
         self.ids = torch.tensor([lane])
         self._snapshots: list[Snapshot] = []
 
+    def __repr__(self) -> str:
+        return f"<Replay of lane {self.lane}, seed {self.job.seed}: .run, .at(t)>"
+
     @cached_property
     def run(self) -> Run:
         """Everything the lane did, with every output recorded."""

@@ -172,6 +172,9 @@ class Model:
             else Programs(tuple(ordered), ())
         )
 
+    def __reduce__(self) -> Any:
+        return compile_model, (self.root,)
+
     def describe(self) -> str:
         """The compiled schedule as text."""
         from simdl.compile.describe import describe

@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from simdl.compile.graph import raw
 from simdl.compile.node import CONDITIONS, Node
-from simdl.declarations import as_tensor
+from simdl.declarations import Output, as_tensor
 from simdl.errors import ProbeError, SimdlError
 from simdl.port import Formula, Port
 
@@ -112,6 +112,7 @@ class _Probe:
         else:
             failed = failed or [(nodes[0], ProbeError(model.name, "shapes that keep growing", "shapes that settle"))]
         misfits = self._inputs()
+        self._outputs()
         roots = [(node, error) for node, error in failed if not self._unready(node)] or failed
         self.faults += [error for node, error in roots if node.block not in misfits]
         wrong = {node for node in nodes if node.block in misfits} | {node for node, _ in failed}
@@ -145,6 +146,22 @@ class _Probe:
                     self.faults.append(ProbeError(where, f"driven by {given}", f"the type {_name(dtype)}", fix))
                     found.add(path)
         return found
+
+    def _outputs(self) -> None:
+        """Check what diagrams show against the declared shapes and types of their outputs."""
+        flat = self.model.flat
+        for where, key in flat.aliases.items():
+            path, _, name = where.rpartition(".")
+            declaration = type(flat.owners[path]).declared()[name]
+            value = self.env.get(key)
+            if not isinstance(declaration, Output) or value is None:
+                continue
+            given = f"{key}, of shape {tuple(value.shape[1:])} and type {_name(value.dtype)}"
+            if declaration.shape is not None and tuple(value.shape[1:]) != tuple(declaration.shape):
+                self.faults.append(ProbeError(where, f"shows {given}", f"the shape {tuple(declaration.shape)}"))
+            elif declaration.dtype is not None and value.dtype != declaration.dtype:
+                fix = "convert it in a block, or declare the output as it is"
+                self.faults.append(ProbeError(where, f"shows {given}", f"the type {_name(declaration.dtype)}", fix))
 
     def _unready(self, node: Node) -> bool:
         return any(key not in self.env and not key.startswith("dt:") for key in node.keys)

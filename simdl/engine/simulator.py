@@ -63,10 +63,10 @@ class Simulator:
         plain = {k: v for k, v in (inputs or {}).items() if not isinstance(v, Declared)}
         with torch.set_grad_enabled(grad):
             self.setup = setups.prepare(
-                self.model, lanes=lanes, settings=set or {}, inputs=plain, dtype=dtype, device=torch.device(device),
+                self.model, lanes=lanes, settings=set or {}, inputs=plain, dtype=dtype, device=_device(device),
                 seed=seed, ids=ids,
             )  # fmt: skip
-            self.solver: Solver = solver if solver is not None else RK4()
+            self.solver: Solver = _solver(solver)
             self.recorder = Recorder(self.setup, self.model.recorded(record), every)
             self.instants = Instants(self.setup, self.recorder)
         self.segments = Segments(self.instants, self.solver, self._max_step())
@@ -115,13 +115,18 @@ class Simulator:
         times += [source.edge_after(now) for source in self.setup.inputs.values()]
         for i in self.uniform_edges:
             times.append(int(self.segments.edge_after(self.state, i, now)[0]))
-        if not (self.model.continuous or self.model.crossings) and self.model.hits:
-            pass
         return min(times, default=FOREVER)
 
+    def __repr__(self) -> str:
+        return f"<Simulator of {self.model.name}: {self.lanes} lanes at t = {self.t:g} s>"
+
     def step(self) -> float:
-        """Go to the next instant and do it; returns its time in seconds."""
-        self._advance(self.next_instant())
+        """Go to the next instant and do it; returns its time in seconds. Raises RunError when none is known."""
+        following = self.next_instant()
+        if following >= FOREVER:
+            raise RunError(f"{self.model.name}.step()", f"no instant after t = {self.t:g} s: the model has no clock",
+                           "a time to go to", "run_until(t)")  # fmt: skip
+        self._advance(following)
         return self.t
 
     def run_until(
@@ -130,6 +135,9 @@ class Simulator:
         """Go on to `until`, which becomes an instant. With `when`, a condition, stop at the first instant at which it
         holds in some lane: True if it did."""
         end = horizon(until)
+        if end < self.state.ns:
+            raise RunError(f"{self.model.name}.run_until({until!r})", f"t is already {self.t:g} s", "a later time",
+                           "go back with restore(snapshot)")  # fmt: skip
         with torch.set_grad_enabled(self.grad):
             while self.state.ns < end:
                 if self.grad and self.checkpoint > 1 and when is None and self.state.ns >= 0:
@@ -166,12 +174,19 @@ class Simulator:
         state = self.state
         reasons: list[tuple[Tensor, str]] = []
         if state.ns >= 0 and ns > state.ns:
-            start = state.y
+            start, fired = state.y, len(self.recorder.events)
             failures = self.segments.run(state, state.ns, ns)
             reasons = failures.reasons
             if state.frozen is not None and not self.grad:  # what failed lanes integrate to is nobody's input
                 state.y = torch.where(state.frozen, start, state.y)
-            if self._checked < CHECKED and not self.solver.adaptive and not self.grad and self.model.continuous:
+            quiet = len(self.recorder.events) == fired and not self.segments.events
+            if (
+                quiet
+                and self._checked < CHECKED
+                and not self.solver.adaptive
+                and not self.grad
+                and self.model.continuous
+            ):
                 self._check_accuracy(start, ns)
         ticking: dict[ClockId, int] = {}
         for i, clock in enumerate(self.model.clocks):
@@ -184,7 +199,7 @@ class Simulator:
     def _check_accuracy(self, start: Tensor, ns: int) -> None:
         """Repeat a segment of lane 0 with half the step, as long as no crossing or hit falls into it."""
         self._checked += 1
-        if self.segments.guard_programs.varying or self.segments.events or self.setup.lanes > 4096:
+        if self.setup.lanes > 4096:
             return
         span = Span(self.segments, self.state, self.state.ns, ns)
         count = min(2 * self.segments.steps(span.length), 512)
@@ -379,11 +394,13 @@ class Simulator:
 
     def snapshot(self) -> Snapshot:
         """The whole state: continuous and discrete states, hidden states, queues, counters, and the record so far."""
-        return Snapshot(self.state.copy(), self.recorder.mark(), dict(self.seen), dict(self.setup.inputs))
+        return Snapshot(self.model, self.state.copy(), self.recorder.mark(), dict(self.seen), dict(self.setup.inputs))
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go back to a snapshot of this simulator; what was recorded after it is dropped."""
-        if any(len(self.recorder.times[k]) < n for k, n in snapshot.mark[0].items()):
+        if not isinstance(snapshot, Snapshot) or snapshot.model is not self.model:
+            raise RunError(self.model.name, f"{snapshot!r}", "a snapshot of this simulator")
+        if any(len(self.recorder.times.get(k, ())) < n for k, n in snapshot.mark[0].items()):
             raise RunError(self.model.name, "a snapshot of another record", "a snapshot of this simulator")
         self.state = snapshot.state.copy()
         self.recorder.rollback(snapshot.mark)
@@ -416,8 +433,13 @@ class Simulator:
 class Snapshot:
     """A state to come back to."""
 
-    def __init__(self, state: State, mark: tuple[dict[str, int], int], seen: Env, inputs: dict[str, Any]) -> None:
-        self.state, self.mark, self.seen, self.inputs = state, mark, seen, inputs
+    def __init__(
+        self, model: Model, state: State, mark: tuple[dict[str, int], int], seen: Env, inputs: dict[str, Any]
+    ) -> None:
+        self.model, self.state, self.mark, self.seen, self.inputs = model, state, mark, seen, inputs
+
+    def __repr__(self) -> str:
+        return f"<Snapshot of {self.model.name} at t = {self.t:g} s>"
 
     @property
     def t(self) -> float:
@@ -437,6 +459,22 @@ class _Inputs:
     def __getitem__(self, port: str | Signal) -> Tensor:
         simulator = self._simulator
         return simulator.setup.inputs[simulator.model.key(port)].at(max(0, simulator.state.ns))
+
+
+def _solver(given: Solver | None) -> Solver:
+    names = ("RK4", "Heun", "Euler", "Tsit5", "DormandPrince", "Rosenbrock")
+    if given is not None and not isinstance(given, Solver):
+        raise RunError("solver", f"{given!r}", "a solver, such as Tsit5(rtol=1e-6)", names=names, wrong=str(given))
+    return given if given is not None else RK4()
+
+
+def _device(given: str | torch.device) -> torch.device:
+    try:
+        device = torch.device(given)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise RunError("device", f"{given!r}: {str(error).splitlines()[0]}", "a device of this machine") from None
+    return device
 
 
 def horizon(until: Duration) -> int:
