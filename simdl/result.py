@@ -100,7 +100,8 @@ class Run:
     """What a simulation recorded.
 
     traces by path; status: lane -> (time in s, text) of failed lanes; events: (lane, t, path) of crossings;
-    engine: which engine ran; accuracy: the largest relative change by half the step on lane 0 (0 when not checked).
+    engine: which engine ran; accuracy: the largest relative change by half the step on lane 0, over
+    its first 64 quiet segments (NaN when there was none).
     """
 
     model: Model
@@ -111,7 +112,7 @@ class Run:
     engine: str = "torch"
     status: Mapping[int, tuple[float, str]] = field(default_factory=dict)
     events: tuple[tuple[int, float, str], ...] = ()
-    accuracy: float = 0.0
+    accuracy: float = float("nan")
     final: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __getitem__(self, port: str | Signal) -> Trace:

@@ -79,7 +79,7 @@ def run_report(run: Run, *, title: str = "", command: str = "", signals: Sequenc
         table = Table.of("Lanes that failed to run", ["lane", "failed at [s]", "cause"], failed)
         sections.append(Section("Failures", (table,)))
     settings = {"until": f"{run.until:g} s", "engine": run.engine}
-    if run.accuracy:
+    if run.accuracy == run.accuracy:  # NaN: not checked
         settings["change by half the step, lane 0"] = f"{run.accuracy:.2g} (relative)"
     origin = Origin.now(command or "(made in Python: run_report(run).save(...))", run.seed, run.model.name,
                         digest(run.model), settings)  # fmt: skip
