@@ -92,8 +92,6 @@ class Place(Diagram):
 
         def __setattr__(self, name: str, value: Any) -> None: ...
 
-        def __setattr__(self, name: str, value: Any) -> None: ...
-
     else:
         slot = None
 
