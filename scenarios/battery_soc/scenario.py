@@ -134,11 +134,11 @@ SCENARIO = Scenario(
             "age": Stratum("age", (0.25, 0.5, 0.75)),
         },
         figure=("soc", "estimate", "current", "voltage"),
-        lanes=2000,
+        lanes=3000,
         check=1000,
         search=500,
         worst=100,
-        seconds=200.0,
+        seconds=150.0,
         quick=dict(
             lanes=256,
             check=200,
