@@ -54,7 +54,7 @@ class Lookup2D(Block):
 
 def place(u: torch.Tensor, breaks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The interval i of u (lanes,) between breaks (lanes, n), and the part of it below u, in [0, 1]."""
-    i = torch.searchsorted(breaks.contiguous(), u.unsqueeze(1), right=True).squeeze(1) - 1
+    i = torch.searchsorted(breaks.contiguous(), u.unsqueeze(1).contiguous(), right=True).squeeze(1) - 1
     i = i.clamp(0, breaks.shape[1] - 2)
     left, right = at(breaks, i), at(breaks, i + 1)
     return i, ((u - left) / (right - left)).clamp(0.0, 1.0)

@@ -121,6 +121,14 @@ class TestSources:
         run = simulate(chain, 1, set={chain.blocks_in_a_row[0].at: at}, solver=RK4(max_step=1.0))
         close(run["y"].at(1), (1 - at).clamp(min=0))
 
+    def test_at_a_lane_s_own_edge_what_follows_is_recorded(self) -> None:
+        at = torch.tensor([0.3, 0.25, 0.0], dtype=torch.float64)
+        step = Step()
+        run = simulate(step, 0.5, set={step.at: at}, every=0.1)
+        close(run["y"].values, [[0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 1, 1], [1, 1, 1, 1, 1, 1]])
+        common = simulate(Step(at=0.3), 0.5, every=0.1)
+        assert torch.equal(common["y"].values[0], run["y"].values[0])
+
     def test_sine(self) -> None:
         chain = Chain(Sine(amplitude=2.0, frequency=0.7, phase=0.3, bias=1.0), Integrator())
         omega = 2 * math.pi * 0.7
@@ -179,13 +187,13 @@ U = torch.linspace(-3, 3, 61, dtype=torch.float64)
 
 class TestNonlinear:
     def test_saturation(self) -> None:
-        close(at_once(Saturation(low=-1.0, high=2.0), u=U), np.clip(U, -1, 2))
+        close(at_once(Saturation(low=-1.0, high=2.0), u=U), U.clamp(-1, 2))
 
     def test_dead_zone(self) -> None:
-        close(at_once(DeadZone(low=-1.0, high=2.0), u=U), np.where(U > 2, U - 2, np.where(U < -1, U + 1, 0)))
+        close(at_once(DeadZone(low=-1.0, high=2.0), u=U), torch.where(U > 2, U - 2, torch.where(U < -1, U + 1, 0.0)))
 
     def test_quantiser(self) -> None:
-        close(at_once(Quantiser(step=0.3), u=U), 0.3 * np.round(U / 0.3))
+        close(at_once(Quantiser(step=0.3), u=U), 0.3 * np.round(U.numpy() / 0.3))
 
     def test_relay_switches_at_the_located_levels(self) -> None:
         chain = Chain(Sine(frequency=1.0), Relay(on=-0.5, off=0.25))
@@ -206,7 +214,7 @@ class TestTables:
     Y = [2.0, -1.0, 4.0, 4.5]
 
     def test_linear_interpolation_clipped_at_the_ends(self) -> None:
-        close(at_once(Lookup1D(breaks=self.X, table=self.Y), u=U), np.interp(U, self.X, self.Y))
+        close(at_once(Lookup1D(breaks=self.X, table=self.Y), u=U), np.interp(U.numpy(), self.X, self.Y))
 
     def test_bilinear_interpolation_clipped_at_the_ends(self) -> None:
         xs, ys = [0.0, 1.0, 4.0], [-1.0, 0.0, 0.5, 2.0]

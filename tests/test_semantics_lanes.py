@@ -18,6 +18,7 @@ from simdl import (
     Noise,
     Output,
     Param,
+    Rosenbrock,
     RunError,
     Simulator,
     State,
@@ -284,7 +285,9 @@ def difference(f: Callable[[Tensor], Tensor], x: Tensor, step: float = 1e-6) -> 
 
 class TestGradients:
     @pytest.mark.parametrize(
-        "solver", [RK4(max_step=0.02), Tsit5(rtol=1e-9, atol=1e-12)], ids=lambda s: type(s).__name__
+        "solver",
+        [RK4(max_step=0.02), Tsit5(rtol=1e-9, atol=1e-12), Rosenbrock(rtol=1e-7, atol=1e-9)],
+        ids=lambda s: type(s).__name__,
     )
     def test_closed_form_of_an_oscillator(self, solver: Any) -> None:
         """d cos(sqrt(k) t) / dk."""
