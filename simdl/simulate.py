@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from simdl.block import Declared
 from simdl.clock import Duration, seconds
 from simdl.compile import Model
-from simdl.engine.simulator import Simulator, horizon
+from simdl.engine.arguments import horizon
+from simdl.engine.simulator import Simulator
 from simdl.engine.solver import Solver
 from simdl.errors import RunError
 from simdl.port import Signal

@@ -15,7 +15,7 @@ from simdl.campaign.campaign import Campaign
 from simdl.campaign.shard import Job, Shard, signals_of
 from simdl.clock import Duration, nanoseconds, seconds
 from simdl.compile import Model, compile_model
-from simdl.engine.simulator import horizon
+from simdl.engine.arguments import horizon
 from simdl.engine.solver import Solver
 from simdl.errors import RunError
 from simdl.learn.interrupt import requests

@@ -9,7 +9,8 @@ import torch
 
 from simdl.campaign.shard import Job
 from simdl.clock import Duration, nanoseconds
-from simdl.engine.simulator import Simulator, Snapshot
+from simdl.engine.simulator import Simulator
+from simdl.engine.snapshot import Snapshot
 from simdl.result import Run
 
 CHECKPOINTS = 64  # snapshots over the whole run

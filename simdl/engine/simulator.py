@@ -12,17 +12,19 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint as recompute, set_checkpoint_early_stop
 
 from simdl.block import Declared
-from simdl.clock import FOREVER, LONGEST, SECOND, Duration, nanoseconds, seconds
-from simdl.compile import Model, compile_model
+from simdl.clock import FOREVER, SECOND, Duration, nanoseconds, seconds
+from simdl.compile import Model
 from simdl.compile.node import ClockId
 from simdl.engine import setup as setups
+from simdl.engine.arguments import device_of, horizon, model_of, solver_of
 from simdl.engine.evaluate import Env
 from simdl.engine.instant import Instants, _like
 from simdl.engine.record import Recorder
 from simdl.engine.segment import Segments
-from simdl.engine.solver import RK4, Solver, advance
+from simdl.engine.snapshot import Snapshot
+from simdl.engine.solver import Solver, advance
 from simdl.engine.span import Span
-from simdl.engine.state import State
+from simdl.engine.state import State, flat
 from simdl.errors import RunError
 from simdl.port import Formula, Signal
 
@@ -32,7 +34,7 @@ CHECKED = 64  # segments of lane 0 that the accuracy probe repeats with half the
 class Simulator:
     """A model with lanes, at an instant of time, that can be stepped, rewound and forked.
 
-    >>> from simdl import Simulator
+    >>> from simdl import RK4, Simulator
     >>> from simdl.blocks import Gain, Integrator
     >>> from simdl import Diagram, Output
     >>> class Ramp(Diagram):
@@ -58,16 +60,16 @@ class Simulator:
         self._arguments: dict[str, Any] = dict(
             record=record, every=every, grad=grad, dtype=dtype, device=device, seed=seed, solver=solver, strict=strict,
         )  # fmt: skip
-        self.model = _with_sources(model, inputs or {})
+        self.model = model_of(model, inputs or {})
         self.grad, self.strict, self.checkpoint = grad, strict, checkpoint
         self.given: tuple[dict[Any, Any], dict[Any, Any]] = (dict(set or {}), dict(inputs or {}))
         plain = {k: v for k, v in (inputs or {}).items() if not isinstance(v, Declared)}
         with torch.set_grad_enabled(grad):
             self.setup = setups.prepare(
-                self.model, lanes=lanes, settings=set or {}, inputs=plain, dtype=dtype, device=_device(device),
+                self.model, lanes=lanes, settings=set or {}, inputs=plain, dtype=dtype, device=device_of(device),
                 seed=seed, ids=ids,
             )  # fmt: skip
-            self.solver: Solver = _solver(solver)
+            self.solver: Solver = solver_of(solver)
             self.recorder = Recorder(self.setup, self.model.recorded(record), every)
             self.instants = Instants(self.setup, self.recorder)
         self.segments = Segments(self.instants, self.solver, self._max_step())
@@ -332,7 +334,7 @@ class Simulator:
     def _checkpointed(self, end: int) -> None:
         """A block of instants whose intermediate values are computed again in the backward pass."""
         before, mark = self.state, self.recorder.mark()
-        tensors, build = _flatten(before)
+        tensors, build = flat(before)
         frozen_before = before.frozen
         done = False
 
@@ -355,7 +357,7 @@ class Simulator:
                 if self.state.ns >= end or (self.state.frozen is not None and bool(self.state.frozen.all())):
                     break
                 self._advance(min(self.next_instant(), end))
-            after, rebuild = _flatten(self.state)
+            after, rebuild = flat(self.state)
             self._rebuild = rebuild
             columns = [c for key, n in mark[0].items() for c in self.recorder.columns[key][n:]]
             self._sizes = (len(after), [(k, len(self.recorder.columns[k]) - n) for k, n in mark[0].items()])
@@ -432,22 +434,6 @@ class Simulator:
             self.state.raw[name] = value
 
 
-class Snapshot:
-    """A state to come back to."""
-
-    def __init__(
-        self, model: Model, state: State, mark: tuple[dict[str, int], int], seen: Env, inputs: dict[str, Any]
-    ) -> None:
-        self.model, self.state, self.mark, self.seen, self.inputs = model, state, mark, seen, inputs
-
-    def __repr__(self) -> str:
-        return f"<Snapshot of {self.model.name} at t = {self.t:g} s>"
-
-    @property
-    def t(self) -> float:
-        return seconds(max(0, self.state.ns))
-
-
 class _Inputs:
     """`sim.inputs["r"] = …`: the external inputs, replaced from the next instant on."""
 
@@ -461,73 +447,3 @@ class _Inputs:
     def __getitem__(self, port: str | Signal) -> Tensor:
         simulator = self._simulator
         return simulator.setup.inputs[simulator.model.key(port)].at(max(0, simulator.state.ns))
-
-
-def _solver(given: Solver | None) -> Solver:
-    names = ("RK4", "Heun", "Euler", "Tsit5", "DormandPrince", "Rosenbrock")
-    if given is not None and not isinstance(given, Solver):
-        raise RunError("solver", f"{given!r}", "a solver, such as Tsit5(rtol=1e-6)", names=names, wrong=str(given))
-    return given if given is not None else RK4()
-
-
-def _device(given: str | torch.device) -> torch.device:
-    try:
-        device = torch.device(given)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        raise RunError("device", f"{given!r}: {str(error).splitlines()[0]}", "a device of this machine") from None
-    return device
-
-
-def horizon(until: Duration) -> int:
-    """The end of a run in ns. Raises RunError when it is negative or beyond 9.2e9 s."""
-    end = nanoseconds(until, "until")
-    if not 0 <= end <= LONGEST:
-        raise RunError("until", f"{until!r}", "between 0 and 9.2e9 s")
-    return end
-
-
-def _with_sources(model: Declared | Model, inputs: Mapping[Any, Any]) -> Model:
-    """The model, with blocks given as inputs wired to them."""
-    blocks = {k: v for k, v in inputs.items() if isinstance(v, Declared)}
-    if not blocks:
-        return compile_model(model)
-    from simdl.compile.sources import with_sources
-
-    return with_sources(model, blocks)
-
-
-def _flatten(state: State) -> tuple[list[Tensor], Callable[[Any], State]]:
-    """The tensors of a state in a row, and how to build it again from as many."""
-    names: list[tuple[str, Any]] = []
-    tensors: list[Tensor] = []
-    for name in ("y", "carry"):
-        value = getattr(state, name)
-        if value is not None:
-            names.append((name, None))
-            tensors.append(value)
-    for name in ("raw", "held", "next_hit", "last", "count", "before", "next_edge"):
-        for key, value in getattr(state, name).items():
-            names.append((name, key))
-            tensors.append(value)
-    for path, queue in state.queues.items():
-        for i, (_, values, _) in enumerate(queue):
-            for key, value in values.items():
-                names.append(("queues", (path, i, key)))
-                tensors.append(value)
-    shell = state.copy()
-
-    def build(given: Any) -> State:
-        new = shell.copy()
-        queues = {p: [(at, dict(values), m) for at, values, m in q] for p, q in shell.queues.items()}
-        for (name, key), value in zip(names, given, strict=True):
-            if key is None:
-                setattr(new, name, value)
-            elif name == "queues":
-                queues[key[0]][key[1]][1][key[2]] = value
-            else:
-                getattr(new, name)[key] = value
-        new.queues = {p: tuple(q) for p, q in queues.items()}
-        return new
-
-    return tensors, build

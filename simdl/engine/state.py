@@ -56,3 +56,39 @@ class State:
         for name in ("raw", "held", "next_hit", "last", "count", "before", "next_edge"):
             setattr(new, name, both(getattr(self, name), getattr(other, name) if other else None))
         return new
+
+
+def flat(state: State) -> tuple[list[Tensor], Callable[[Any], State]]:
+    """The tensors of a state in a row, and how to build it again from as many."""
+    names: list[tuple[str, Any]] = []
+    tensors: list[Tensor] = []
+    for name in ("y", "carry"):
+        value = getattr(state, name)
+        if value is not None:
+            names.append((name, None))
+            tensors.append(value)
+    for name in ("raw", "held", "next_hit", "last", "count", "before", "next_edge"):
+        for key, value in getattr(state, name).items():
+            names.append((name, key))
+            tensors.append(value)
+    for path, queue in state.queues.items():
+        for i, (_, values, _) in enumerate(queue):
+            for key, value in values.items():
+                names.append(("queues", (path, i, key)))
+                tensors.append(value)
+    shell = state.copy()
+
+    def build(given: Any) -> State:
+        new = shell.copy()
+        queues = {p: [(at, dict(values), m) for at, values, m in q] for p, q in shell.queues.items()}
+        for (name, key), value in zip(names, given, strict=True):
+            if key is None:
+                setattr(new, name, value)
+            elif name == "queues":
+                queues[key[0]][key[1]][1][key[2]] = value
+            else:
+                getattr(new, name)[key] = value
+        new.queues = {p: tuple(q) for p, q in queues.items()}
+        return new
+
+    return tensors, build
