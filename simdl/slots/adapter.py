@@ -65,7 +65,8 @@ def adapter(slot: Slot, block: Declared) -> str:
             value = _converted(f"self.{source}", slot.inputs[source].unit, one.unit)
         lines.append(f"        self.network.{name} = {value}")
     for name, needed in slot.outputs.items():
-        source = _nearest(name, needed, outputs, set())
+        absent = name in slot.defaults and name not in outputs
+        source = None if absent else _nearest(name, needed, outputs, set())
         if source is not None:
             value = _converted(f"self.network.{source}", outputs[source].unit, needed.unit)
         else:
