@@ -13,7 +13,7 @@ COLUMNS = ("RMSE", "below 0 degC", "0 to 15", "15 to 30", "above 30", "p99", "wo
 
 
 def row(shards):
-    """RMSE over all samples after the warm-up, by temperature, 99th percentile and worst error (per cent), and the part of
+    """RMSE over all samples after the warm-up, by temperature, 99th percentile, worst error (per cent), and the part of
     lanes that never leave 5 %; lanes with a sensor fault left out."""
     sound = shards.param("faulty") < 0.5
     every = shards.schema.signal("error").every_ns / 1e9
