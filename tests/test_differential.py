@@ -53,7 +53,7 @@ def simulated(model: Experiment, order: random.Random | None = None, **options: 
 
 
 def assert_same(one: Run, other: Run, lane: int = 0, of: int = 0, moved: tuple[str, ...] = ()) -> None:
-    """Every trace, final state and crossing of lane `lane` of one run is that of lane `of` of the other, bit for bit."""
+    """Traces, final states and crossings of lane `lane` of one run are those of lane `of` of the other, bit for bit."""
 
     def there(path: str) -> str:
         return f"{INNER}.{path}" if path.partition(".")[0] in moved else path
@@ -101,13 +101,12 @@ def test_a_lane_alone_is_the_lane_in_a_batch(model: Experiment, chance: random.R
         for _ in range(3)
     ]
     note(f"{model!r}\n{sets}\n{inputs}\n{ids}")
-    together = simulated(
-        model, ids=ids, set={name: torch.tensor([one[name] for one in sets], dtype=torch.float64) for name in sets[0]},
-        inputs={
-            name: value if isinstance(value, tuple) else torch.tensor([one[name] for one in inputs], dtype=torch.float64)
-            for name, value in plain.items()
-        },
-    )  # fmt: skip
+    lanes = {name: torch.tensor([one[name] for one in sets], dtype=torch.float64) for name in sets[0]}
+    driven = {
+        name: value if isinstance(value, tuple) else torch.tensor([one[name] for one in inputs], dtype=torch.float64)
+        for name, value in plain.items()
+    }
+    together = simulated(model, ids=ids, set=lanes, inputs=driven)
     for lane in range(3):
         alone = simulated(model, ids=[ids[lane]], set=sets[lane], inputs=inputs[lane])
         assert_same(together, alone, lane=lane)

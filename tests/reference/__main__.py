@@ -9,9 +9,11 @@ The exit status is 0 when no model differs, 1 when one does.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -24,12 +26,14 @@ from tests.reference.draw import experiment
 from tests.reference.reduce import reduce
 from tests.reference.spec import Experiment
 
+LIMIT = 120  # s for one model: a hundred times what one takes
+
 
 def minimal(model: Experiment, why: str) -> Experiment:
     """The simplest experiment found that differs in the same kind of way: a value, a crossing, or an error."""
 
     def fails(attempt: Experiment) -> bool:
-        found = compare(attempt)
+        found = limited(attempt)
         return found.verdict == "differ" and _kind(found.why) == _kind(why)
 
     return reduce(model, fails)
@@ -41,19 +45,33 @@ def _kind(why: str) -> str:
     return word if word.endswith("Error") or word in ("crossing", "final", "status") else "value"
 
 
+def digest() -> str:
+    """A digest of the engine, the interpreter and the generator: a count says something about these alone."""
+    root = Path(__file__).parents[2]
+    parts = "block clock declarations diagram methods port random simulate".split()
+    files = [root / "simdl" / f"{part}.py" for part in parts]
+    for folder in ("simdl/compile", "simdl/engine", "tests/reference"):
+        files += sorted((root / folder).glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+
 class Tally:
-    """How far a seed has come, in a file that is replaced at once."""
+    """How far a seed has come with this code, in a file that is replaced at once."""
 
     def __init__(self, path: Path, seed: int) -> None:
         self.path = path
         self.state: dict[str, Any] = {
-            "seed": seed, "reached": 0, "agree": 0, "unfair": 0, "instants": 0, "events": 0, "worst": 0.0,
-            "differ": {},
+            "seed": seed, "code": digest(), "reached": 0, "agree": 0, "unfair": 0, "instants": 0, "events": 0,
+            "worst": 0.0, "differ": {},
         }  # fmt: skip
         if path.exists():
-            self.state |= json.loads(path.read_text())
-            if self.state["seed"] != seed:
-                raise SystemExit(f"{path} counts seed {self.state['seed']}, not {seed}: give another --out")
+            old = json.loads(path.read_text())
+            if old["seed"] != seed:
+                raise SystemExit(f"{path} counts seed {old['seed']}, not {seed}: give another --out")
+            if old.get("code") == self.state["code"]:
+                self.state = old
+            else:
+                print(f"{path} counts other code: starting over", file=sys.stderr)
 
     def add(self, case: int, found: Verdict) -> None:
         state = self.state
@@ -82,11 +100,29 @@ class Tally:
         )
 
 
+def limited(model: Experiment) -> Verdict:
+    """The comparison, or that it came to no end."""
+
+    def late(*_: object) -> None:
+        raise TimeoutError(f"no end after {LIMIT} s")
+
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, late)
+        signal.alarm(LIMIT)
+    try:
+        return compare(model)
+    except TimeoutError as error:
+        return Verdict("differ", f"TimeoutError: {error}")
+    finally:
+        if hasattr(signal, "SIGALRM"):
+            signal.alarm(0)
+
+
 def many(tally: Tally, count: int, seed: int, stop: bool) -> None:
     """Compare up to `count` models; those that differed the last time first."""
     state, saved = tally.state, time.monotonic()
     for case in [*map(int, state["differ"]), *range(state["reached"], count)]:
-        found = compare(experiment(Choices.seeded(seed, case)))
+        found = limited(experiment(Choices.seeded(seed, case)))
         tally.add(case, found)
         state["reached"] = max(state["reached"], case + 1)
         if found.verdict == "differ":
@@ -102,7 +138,7 @@ def many(tally: Tally, count: int, seed: int, stop: bool) -> None:
 
 def show(model: Experiment, name: str, small: bool) -> bool:
     """Print an experiment, its verdict, and when it differs the smallest one that does; whether it does not."""
-    found = compare(model)
+    found = limited(model)
     print(f"\n{name}: {found.verdict}  {found.why}")
     if found.verdict == "differ" and small:
         model = minimal(model, found.why)

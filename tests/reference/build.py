@@ -10,9 +10,24 @@ from typing import Any
 import torch
 
 from simdl import (
-    Block, Diagram, Input, Noise, Output, Param, State, crossing, derivative, edges, enabled, hit, initial, output,
-    resettable, tick, triggered,
-)  # fmt: skip
+    Block,
+    Diagram,
+    Input,
+    Noise,
+    Output,
+    Param,
+    State,
+    crossing,
+    derivative,
+    edges,
+    enabled,
+    hit,
+    initial,
+    output,
+    resettable,
+    tick,
+    triggered,
+)
 from tests.reference.expression import SIGNALS, TENSORS, Expression, evaluate, reads
 from tests.reference.model import join
 from tests.reference.spec import Condition, Experiment, Leaf, Nest
@@ -150,7 +165,8 @@ def _nest(nest: Nest, read: Callable[[str], Any], order: random.Random | None) -
 
 
 def _apply(condition: Condition, child: Any, read: Callable[[str], Any]) -> None:
-    options: dict[str, Any] = {"outputs": condition.outputs} if condition.kind == "enabled" else {"edge": condition.edge}
+    name = "outputs" if condition.kind == "enabled" else "edge"
+    options: dict[str, Any] = {name: getattr(condition, name)}
     if condition.period is not None:
         options["period"] = f"{condition.period} ns"
     CONDITIONS[condition.kind](child, evaluate(condition.signal, read, SIGNALS), **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.reference.expression import Expression
-from tests.reference.spec import Condition, Crossing, Experiment, Leaf, Nest
+from tests.reference.spec import Condition, Crossing, Experiment, Held, Leaf, Nest
 
 MS = 1_000_000
 
@@ -16,10 +16,14 @@ def k(value: float) -> Expression:
     return ("const", value)
 
 
-def _run(*children: Leaf | Nest, until: int = 500, step: int = 125, **fields: object) -> Experiment:
-    root = Nest("", children=children, **{name: fields.pop(name) for name in ("wires", "inputs") if name in fields})  # type: ignore
-    given = {name: fields.pop("given")[name] for name in root.inputs} if root.inputs else {}  # type: ignore
-    return Experiment(root, until * MS, step * MS, inputs=given, **fields)  # type: ignore[arg-type]
+def _run(
+    *children: Leaf | Nest, until: int = 500, step: int = 125, wires: dict[str, Expression] | None = None,
+    given: dict[str, float | Held] | None = None,
+) -> Experiment:  # fmt: skip
+    """An experiment on these children; until and the longest step in ms."""
+    given = given or {}
+    root = Nest("", inputs=tuple(given), children=children, wires=wires or {})
+    return Experiment(root, until * MS, step * MS, inputs=given)
 
 
 CLOCK = Leaf("tick", states={"n": 0.0}, outputs={"y": 0.0}, period=250 * MS,
@@ -53,7 +57,7 @@ def _corners() -> dict[str, Experiment]:
     reader = Leaf("see", inputs={"u": None}, outputs={"y": 9.0}, period=250 * MS, tick={"y": r("u")})
     first, second = Crossing(r("x"), {"m": ("add", r("m"), k(1.0))}), Crossing(r("x"), {"m": ("scale", 3.0, r("m"))})
     zero = Crossing(r("x"), {"m": k(1.0)})
-    jump = ((0.0, 0.25, 0.375), (0.0, 1.0, 0.0))
+    jump: Held = ((0.0, 0.25, 0.375), (0.0, 1.0, 0.0))
     level = Leaf("b", inputs={"u": None}, states={"m": 0.0}, crossings={
         "c": Crossing(("sub", k(0.5), r("u")), {"m": ("add", r("m"), k(1.0))})})  # fmt: skip
     pair = Leaf("b", inputs={"u": None}, states={"m": 0.0, "n": 0.0}, crossings={
@@ -78,7 +82,15 @@ def _corners() -> dict[str, Experiment]:
                    tick={"n": ("add", r("n"), k(1.0)), "y": r("n")})  # fmt: skip
     step = Leaf("s", edges=("where", ("gt", k(0.25), r("t")), k(0.25), k(float("inf"))), methods={
         "z": (("where", ("gt", k(0.25), r("t")), k(1.0), k(-1.0)), None)})  # fmt: skip
-    on = {"inputs": ("r",), "given": {"r": jump}}
+    counter = Leaf("count", states={"n": 0.0}, outputs={"y": -1.0}, period=10 * MS,
+                   tick={"n": ("add", r("n"), k(1.0)), "y": r("n")})  # fmt: skip
+    ticking = Leaf("hit", states={"n": 0.0}, outputs={"y": -1.0}, first=0.03,
+                   hit={"n": ("add", r("n"), k(1.0)), "y": r("n"), "next": k(0.02)})  # fmt: skip
+    count = Leaf("see", states={"n": 0.0}, outputs={"y": 0.0},
+                 tick={"y": ("add", r("n"), r("dt")), "n": ("add", r("n"), k(1.0))})  # fmt: skip
+    thrown = Leaf("b", states={"x": 0.0, "v": 1.0, "m": 0.0}, derivative={"x": r("v"), "v": k(-8.0)},
+                  crossings={"c": zero})  # fmt: skip
+    on: dict[str, float | Held] = {"r": jump}
 
     def by(leaf: Leaf, *conditions: Condition) -> Leaf:
         return Leaf(**{**vars(leaf), "conditions": conditions})
@@ -92,12 +104,10 @@ def _corners() -> dict[str, Experiment]:
         "ties fire in path order, the other way": _run(_falling(start=0.2, c=second, d=first)),
         "a guard below zero at the start waits": _run(_falling(rate=1.0, start=-0.25, c=zero)),
         "a guard at zero and falling does not fire": _run(_falling(start=0.0, c=zero)),
-        "a guard at zero and rising is armed": _run(
-            Leaf("b", states={"x": 0.0, "v": 1.0, "m": 0.0}, derivative={"x": r("v"), "v": k(-8.0)}, crossings={"c": zero})
-        ),
-        "an instant pushes a guard": _run(level, wires={"b.u": r("r")}, **on),
-        "an instant pushes two guards": _run(pair, wires={"b.u": r("r")}, **on),
-        "a reset pushes a guard": _run(chain, wires={"b.u": r("r")}, **on),
+        "a guard at zero and rising is armed": _run(thrown),
+        "an instant pushes a guard": _run(level, wires={"b.u": r("r")}, given=on),
+        "an instant pushes two guards": _run(pair, wires={"b.u": r("r")}, given=on),
+        "a reset pushes a guard": _run(chain, wires={"b.u": r("r")}, given=on),
         "a jump at t = 0 fires nothing": _run(level, CLOCK, wires={"b.u": r("tick.y")}),
         "a ball comes to rest": _run(_ball(0.1, 0.5), until=1000, step=10),
         "a ball comes to rest between samples": _run(_ball(0.05, 0.3), CLOCK, until=1000, step=7),
@@ -105,26 +115,22 @@ def _corners() -> dict[str, Experiment]:
         "two triggered blocks run in order": _run(
             other, _falling(start=0.2, c=Crossing(r("x"), up)), watch, wires={**wire, **wires}
         ),
-        "an edge at the first instant": _run(
-            by(Leaf("see", states={"n": 0.0}, outputs={"y": 0.0}, tick={"y": ("add", r("n"), r("dt")), "n": ("add", r("n"), k(1.0))}), rise),
-            inputs=("r",), given={"r": 1.0},
-        ),
-        "edges of a held input": _run(
-            by(Leaf("see", states={"n": 0.0}, outputs={"y": 0.0}, tick={"y": ("add", r("n"), r("dt")), "n": ("add", r("n"), k(1.0))}), rise),
-            **on,
-        ),
-        "disabled from the start, held": _run(by(flow, off), wires={"f.u": ("add", r("r"), k(0.5))}, **on),
-        "disabled from the start, masked": _run(by(flow, masked), wires={"f.u": ("add", r("r"), k(0.5))}, **on),
-        "a disabled queue": _run(by(counted, off), **on),
-        "a disabled queue, masked": _run(by(counted, masked), **on),
-        "a disabled guard": _run(by(_falling(start=0.3, c=Crossing(r("x"), up)), off), **on),
-        "a disabled guard is passed": _run(by(level, off), wires={"b.u": r("r")}, **on),
+        "an edge at the first instant": _run(by(count, rise), given={"r": 1.0}),
+        "edges of a held input": _run(by(count, rise), given=on),
+        "disabled from the start, held": _run(by(flow, off), wires={"f.u": ("add", r("r"), k(0.5))}, given=on),
+        "disabled from the start, masked": _run(by(flow, masked), wires={"f.u": ("add", r("r"), k(0.5))}, given=on),
+        "a disabled queue": _run(by(counted, off), given=on),
+        "a disabled queue, masked": _run(by(counted, masked), given=on),
+        "a disabled guard": _run(by(_falling(start=0.3, c=Crossing(r("x"), up)), off), given=on),
+        "a disabled guard is passed": _run(by(level, off), wires={"b.u": r("r")}, given=on),
         "reset pushes a guard from outside": _run(
-            by(_falling(rate=1.0, start=-0.25, c=zero), again), inputs=("r",), given={"r": ((0.0, 0.375), (0.0, 1.0))}
+            by(_falling(rate=1.0, start=-0.25, c=zero), again), given={"r": ((0.0, 0.375), (0.0, 1.0))}
         ),
         "a reset reaches readers at its instant": _run(
-            by(flow, again), Leaf("see", inputs={"u": None}, outputs={"y": 9.0}, period=125 * MS, tick={"y": r("u")}),
-            wires={"f.u": r("r"), "see.u": r("f.x")}, **on,
+            by(flow, again),
+            Leaf("see", inputs={"u": None}, outputs={"y": 9.0}, period=125 * MS, tick={"y": r("u")}),
+            wires={"f.u": r("r"), "see.u": r("f.x")},
+            given=on,
         ),
         "a hit at a tick is ordered": _run(CLOCK, hit, wires={"hit.u": r("tick.y")}),
         "a tick at a hit is ordered": _run(hit, reader, CLOCK, wires={"hit.u": r("tick.n"), "see.u": r("hit.y")}),
@@ -134,15 +140,50 @@ def _corners() -> dict[str, Experiment]:
             _falling(c=Crossing(r("x"), up)), hit, wires={"hit.u": r("b.m")}, step=25, until=490
         ),
         "a hit pushes a guard": _run(
-            CLOCK, Leaf("hit", states={"n": 0.0}, outputs={"y": 0.0}, first=0.1, hit={
-                "n": ("add", r("n"), k(1.0)), "y": ("add", r("n"), k(1.0)), "next": k(0.11)}),
-            level, wires={"b.u": r("hit.y")}, step=30,
+            CLOCK,
+            Leaf(
+                "hit",
+                states={"n": 0.0},
+                outputs={"y": 0.0},
+                first=0.1,
+                hit={"n": ("add", r("n"), k(1.0)), "y": ("add", r("n"), k(1.0)), "next": k(0.11)},
+            ),
+            level,
+            wires={"b.u": r("hit.y")},
+            step=30,
         ),  # fmt: skip
         "a step of a source is seen from the left": _run(step, flow, wires={"f.u": r("s.z")}, step=100, until=400),
         "a guard on a source fires at its edge": _run(
-            step, Leaf("b", inputs={"u": None}, states={"m": 0.0}, crossings={"c": Crossing(r("u"), {"m": k(1.0)})}),
+            step,
+            Leaf("b", inputs={"u": None}, states={"m": 0.0}, crossings={"c": Crossing(r("u"), {"m": k(1.0)})}),
             wires={"b.u": r("s.z")},
         ),  # fmt: skip
+        "a disabled block is reset all the same": _run(
+            by(counter, off, Condition("resettable", ("gt", k(0.5), r("r")), edge="either")), given=on, step=10
+        ),
+        "a condition on the output of a hit": _run(
+            ticking, by(counter, Condition("enabled", ("gt", r("hit.y"), k(4.5)))), until=300, step=10
+        ),
+        "a trigger on the output of a hit": _run(
+            ticking, by(count, Condition("triggered", ("gt", r("hit.y"), k(4.5)))), CLOCK, until=300, step=10
+        ),
+        "wires in a disabled diagram are wires": _run(
+            Nest(
+                "g",
+                inputs=("r",),
+                outputs={"o": ("scale", 2.0, r("f.x")), "p": ("add", r("r"), r("f.z"))},
+                children=(flow,),
+                wires={"f.u": r("r")},
+                conditions=(off,),
+            ),
+            CLOCK,
+            wires={"g.r": ("sin", r("tick.y"))},
+            given=on,
+            until=300,
+        ),
+        "a held input that begins late": _run(
+            counter, flow, wires={"f.u": r("r")}, given={"r": ((0.1, 0.2), (1.0, 0.0))}
+        ),
         "steps that divide exactly in decimal": _run(flow, wires={"f.u": ("sin", r("f.x"))}, step=7, until=70),
     }
 

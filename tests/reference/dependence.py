@@ -74,8 +74,9 @@ def _starts(model: Model, node: Node) -> Iterator[Node]:
     elif name in leaf.states:  # one @initial may give any of them
         yield from _methods(model, path, *leaf.initial.values())
     elif name in leaf.computed and model.continuous(path):
-        yield from _methods(model, path, leaf.computed[name])
-        yield from ((path, state) for state in reads(leaf.computed[name]) if state in leaf.states)
+        together = leaf.joint.values() if name in leaf.joint else (leaf.computed[name],)
+        yield from _methods(model, path, *together)
+        yield from ((path, state) for state in reads(*together) if state in leaf.states)
 
 
 def _needs(model: Model, node: Node, ticking: set[str]) -> Iterator[Node]:

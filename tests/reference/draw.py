@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.reference import parts
 from tests.reference.choices import Choices
 from tests.reference.dependence import legal
-from tests.reference.expression import Expression
+from tests.reference.expression import Expression, reads
 from tests.reference.model import Model, join
 from tests.reference.parts import MS
 from tests.reference.spec import Condition, Experiment, Held, Leaf, Nest
@@ -140,8 +140,9 @@ class Sketch:
     def add_triggered(self) -> None:
         """A block, or a nest of two, that ticks at crossings or at edges of a held signal."""
         c = self.c
-        scope = c.pick(list(self.nests))
         label = "e0"
+        near = [path.rpartition(".")[0] for path, leaf in self.leaves.items() if leaf.crossings]
+        scope = c.pick(near) if near and c.chance(70) else c.pick(list(self.nests))
         if c.chance(25):
             path = join(scope, label)
             self.nests[path] = Nest(label, inputs=("r0",))
@@ -176,10 +177,11 @@ class Sketch:
         """A condition that does not read what it conditions: on a held signal, or on any signal sampled."""
         c = self.c
         label = but.rpartition(".")[2]
-        sampled = c.chance(35) and not any(rule.kind == "enabled" for rule in self.around(scope))
         atoms = [name for name in self.atoms(scope) if name.partition(".")[0] != label]
+        held = [name for name in atoms if self._is_held(scope, name)]
+        sampled = c.chance(35) or not held
         if not sampled:
-            atoms = [name for name in atoms if self._is_held(scope, name)]
+            atoms = held
         if not atoms:
             return None
         signal: Expression = ("gt", (READ, c.pick(atoms)), ("const", c.number(-0.5, 0.5)))
@@ -191,19 +193,19 @@ class Sketch:
     def _is_held(self, scope: str, name: str) -> bool:
         path, _, port = join(scope, name).rpartition(".")
         if path in self.leaves:
-            return self.leaves[path].clocked is not None and port in self.leaves[path].ports
+            leaf = self.leaves[path]
+            return (leaf.clocked is not None or bool(leaf.hit)) and port in leaf.ports
         return not scope and name in self.held
 
     def condition(self) -> None:
         """Try to put one more condition on a leaf or nest."""
         c = self.c
-        path = c.pick([*self.leaves, *(nest for nest in self.nests if nest)])
+        paths = [*self.leaves, *(nest for nest in self.nests if nest)]
+        telling = [path for path in paths if any(self._telling(leaf) for leaf in self.inside(path))]
+        path = c.pick(telling) if telling and c.chance(65) else c.pick(paths)
         kind = c.pick(["enabled", "resettable"])
         inside = self.inside(path)
-        related = [rule.kind for leaf in inside for rule in self.around(leaf)]
-        if kind == "enabled" and ("resettable" in related or any(self.leaves[leaf].hit for leaf in inside)):
-            return
-        if kind == "resettable" and "enabled" in related:
+        if kind == "enabled" and any(self.leaves[leaf].hit for leaf in inside):
             return
         found = self._held_or_sampled(path.rpartition(".")[0], path)
         if found is None:
@@ -217,6 +219,12 @@ class Sketch:
         if not legal(self.nest()):
             self.conditions[path].pop()
 
+    def _telling(self, path: str) -> bool:
+        """Whether a leaf shows at all times what a condition does: outputs or guards that follow its inputs."""
+        leaf = self.leaves[path]
+        seen = reads(*leaf.computed.values(), *(crossing.guard for crossing in leaf.crossings.values()))
+        return leaf.clocked is None and not leaf.step and any(name in leaf.inputs for name in seen)
+
 
 def experiment(c: Choices) -> Experiment:
     """A random model and a run of it."""
@@ -224,7 +232,8 @@ def experiment(c: Choices) -> Experiment:
     inputs: dict[str, float | Held] = {}
     for name in sketch.nests[""].inputs:
         if c.chance(50):
-            times = [0.0, *sorted({c.integer(1, 60) * 7 / 1000 for _ in range(1 + c.integer(0, 5))})]
+            first = [0.021] if c.chance(15) else [0.0]
+            times = [*first, *sorted({c.integer(4, 60) * 7 / 1000 for _ in range(1 + c.integer(0, 5))})]
             inputs[name] = (tuple(times), tuple(c.number(-1, 1) for _ in times))
             sketch.held.add(name)
         else:
@@ -233,7 +242,7 @@ def experiment(c: Choices) -> Experiment:
     if c.chance(35):
         sketch.add_triggered()
     sketch.wire()
-    for _ in range(c.integer(0, 3)):
+    for _ in range(c.integer(0, 4)):
         sketch.condition()
     root = sketch.nest()
     until = c.pick([200, 100, 350, 500, 770]) * MS

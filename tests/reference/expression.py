@@ -1,10 +1,10 @@
 """Arithmetic as nested tuples, read in three ways: as Python floats, as tensors, and as wiring of signals.
 
-    number        ("const", 0.5)
-    name          ("read", "x0")
-    operations    ("add", a, b)  ("sub", a, b)  ("mul", a, b)  ("scale", k, a)  ("sin", a)  ("tanh", a)
-                  ("min", a, b)  ("max", a, b)  ("where", condition, a, b)
-    conditions    ("gt", a, b)  ("and", c, d)  ("or", c, d)  ("not", c)
+number        ("const", 0.5)
+name          ("read", "x0")
+operations    ("add", a, b)  ("sub", a, b)  ("mul", a, b)  ("scale", k, a)  ("sin", a)  ("tanh", a)
+              ("min", a, b)  ("max", a, b)  ("where", condition, a, b)
+conditions    ("gt", a, b)  ("and", c, d)  ("or", c, d)  ("not", c)
 """
 
 from __future__ import annotations

@@ -48,7 +48,8 @@ class Lane:
         self.conditions = [False] * len(self.model.rules)
         self.count: Counter[str] = Counter()  # ticks so far of leaves without a clock
         self.last: dict[str, float] = {}  # and the time of the last one, in s
-        self.hits: dict[str, float] = {path: round(leaf.first * 1e9) for path, leaf in self.model.leaves.items() if leaf.hit}
+        hitting = {path: leaf.first for path, leaf in self.model.leaves.items() if leaf.hit}
+        self.hits: dict[str, float] = {path: round(first * 1e9) for path, first in hitting.items()}  # the next, in ns
         self.initial: dict[Key, float] = {}
         self.states: dict[Key, float] = {}
 
@@ -105,12 +106,12 @@ class Lane:
         self.states = dict(self.initial)
 
     def _listen(self, now: int) -> None:
-        """External inputs with an edge now."""
+        """External inputs as they are now: held values from their times on, the first one from the start."""
         for name, given in self.experiment.inputs.items():
             if isinstance(given, tuple):
-                for time, value in zip(*given):
-                    if round(time * 1e9) <= now:
-                        self.external[name] = value
+                times, values = given
+                past = [value for time, value in zip(times, values) if round(time * 1e9) <= now]
+                self.external[name] = past[-1] if past else values[0]
             else:
                 self.external[name] = given
 
@@ -164,16 +165,17 @@ class Lane:
                 held.update({(path, name): value for name, value in fresh.items()})
         conditions = [moment.condition(rule) for rule in self.model.rules]
         enabled = {path: moment.enabled(path) for path in self.model.paths}
-        nexts = {path: moment.step(path)["next"] for path in counted if path in self.hits}
+        # The times of hits, and their noise, run on in a disabled lane as a clock does.
+        nexts = {path: moment.step(path)["next"] for path in self.hits if path in moment.firing}
         self.states.update(states)
         self.held.update(held)
         self.conditions = conditions
         self.frozen.update(moment.freezes)
         self.frozen = {key: value for key, value in self.frozen.items() if not enabled[key[0]]}
-        for path in counted:
-            if self.model.leaves[path].clocked is None:
+        for path in self.model.paths:
+            if self.model.leaves[path].clocked is None and (path in counted or path in nexts):
                 self.count[path] += 1
-                self.last[path] = moment.t
+        self.last.update({path: moment.t for path in counted})
         for path, delay in nexts.items():
             wait = max(1, round(delay * 1e9)) if delay < math.inf else math.inf
             self.hits[path] = round(moment.t * 1e9) + wait
@@ -227,5 +229,3 @@ def interpret(experiment: Experiment, jiggle: float = 0.0) -> Record:
     ([0, 1000000000], [1.0, 0.367879441])
     """
     return Lane(experiment, jiggle).run()
-
-

@@ -1,4 +1,4 @@
-"""A spec with its paths resolved: which leaf or nest a path names, what drives an input, which conditions enclose it."""
+"""A spec with its paths resolved: what a path names, what drives an input, which conditions enclose a leaf."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class Moment:
         return self.lane.held[path, name]
 
     def _continuous(self, path: str, name: str) -> float:
-        """An output method in continuous time; frozen from the instant at which its lane was disabled (A5)."""
+        """An output method in continuous time; frozen from the instant at which its lane was disabled (S17)."""
         if self.enabled(path):
             return self.method(path, self.model.leaves[path].computed[name])
         if (path, name) not in self.lane.frozen:
@@ -192,7 +192,7 @@ class Moment:
     def resets(self, path: str) -> bool:
         if self.at is None or not self.model.rules_of(path, "resettable"):
             return False
-        return self.enabled(path) and any(self.edge(rule) for rule in self.model.rules_of(path, "resettable"))
+        return any(self.edge(rule) for rule in self.model.rules_of(path, "resettable"))
 
     def edge(self, rule: Rule) -> bool:
         """Whether a condition has its edge at this instant."""

@@ -120,8 +120,8 @@ def _less(leaf: Leaf, gone: str) -> Leaf:
             return {key: clean(inner) for key, inner in value.items() if key != gone}
         return _number(value, lambda read: read == gone) if isinstance(value, tuple) else value
 
-    fields: dict[str, Any] = {name: clean(getattr(leaf, name)) for name in (
-        "inputs", "params", "states", "outputs", "noises", "initial", "derivative", "tick", "hit", "joint")}  # fmt: skip
+    plain = "inputs params states outputs noises initial derivative tick hit joint".split()
+    fields: dict[str, Any] = {name: clean(getattr(leaf, name)) for name in plain}
     fields["methods"] = {
         name: (_number(expression, lambda read: read == gone), before)
         for name, (expression, before) in leaf.methods.items() if name != gone
@@ -164,10 +164,10 @@ def _without(nest: Nest, gone: Callable[[str], bool]) -> Nest:
             rule for rule in child.conditions if not any(map(gone, names(rule.signal)))
         )) for child in nest.children
     )  # fmt: skip
-    return replace(
-        nest, children=children, wires={target: _number(wire, gone) for target, wire in nest.wires.items()},
-        outputs={name: _number(shown, gone) for name, shown in nest.outputs.items() if shown[0] != "read" or not gone(shown[1])},
-    )  # fmt: skip
+    wires = {target: _number(wire, gone) for target, wire in nest.wires.items()}
+    outputs = {name: _number(shown, gone) for name, shown in nest.outputs.items()}
+    outputs = {name: shown for name, shown in outputs.items() if shown[0] != "const"}
+    return replace(nest, children=children, wires=wires, outputs=outputs)
 
 
 def _reads(nest: Nest, wanted: Callable[[str], bool]) -> bool:

@@ -1,4 +1,4 @@
-"""From one instant to the next: equal Runge-Kutta steps, cut where a guard falls to zero or a hit is due (S10, S11, A10)."""
+"""From one instant to the next: equal Runge-Kutta steps, cut where a guard falls to zero or a hit is due (S10, S11)."""
 
 from __future__ import annotations
 
@@ -26,9 +26,7 @@ class Segment:
     def __init__(self, lane: Lane) -> None:
         self.lane, self.model = lane, lane.model
         self.derived = [
-            (path, name, what)
-            for path in self.model.paths
-            for name, what in self.model.leaves[path].derivative.items()
+            (path, name, what) for path in self.model.paths for name, what in self.model.leaves[path].derivative.items()
         ]
         self.guards = [(path, name) for path in self.model.paths for name in self.model.leaves[path].crossings]
         self.guards.sort(key=lambda guard: ".".join(guard))
@@ -68,9 +66,7 @@ class Segment:
         lane, length = self.lane, end - self.at
         armed = self.armed()
         arrived = self._advance(lane.states, length)
-        falling = [
-            guard for guard in self.guards if armed[guard] and self._guard(guard, arrived, end) <= 0
-        ]
+        falling = [guard for guard in self.guards if armed[guard] and self._guard(guard, arrived, end) <= 0]
         if not falling:
             self.at = end
             self._arrive(arrived)

@@ -120,7 +120,7 @@ Held = tuple[tuple[float, ...], tuple[float, ...]]
 
 @dataclass(frozen=True, repr=False)
 class Experiment(_Plain):
-    """One run: a root nest, its external inputs (a number, or times and values held), and parameters set from outside."""
+    """One run: a root nest, its external inputs (a number, or times and held values), and what is set from outside."""
 
     root: Nest
     until: int
