@@ -16,15 +16,14 @@ WARMUP, LIMIT = 300.0, 5.0  # s, %
 
 
 def main(folder: Path) -> None:
-    before, after = Shards(folder / "check" / "before"), Shards(folder / "check" / "after")
+    before, after = Shards(folder / "check" / "ekf--new-cell"), Shards(folder / "check" / "after")
     name = "margin:error below 5 % after warm-up"
     fails, holds = before.param(name), after.only(before.lanes).param(name)
     sound = before.param("faulty") < 0.5
-    fixed = sound & (fails < 0) & (holds > 0)
-    row = int(torch.where(fixed, fails, torch.inf).argmin())
+    row = int(torch.where(sound & (holds > 0), fails, torch.inf).argmin())
     lane = before.lane(row)
     figure, axes = plt.subplots(2, 2, figsize=(9.0, 4.6), sharex=True, layout="constrained", width_ratios=(1.25, 1))
-    for line, (title, shards) in enumerate((("first network", before), ("after its worst cases", after))):
+    for line, (title, shards) in enumerate((("Kalman filter", before), ("network", after))):
         one = shards.only([lane])
         soc, estimate, error = (100 * one.signal(p)[0] for p in ("soc", "estimate", "error"))
         t = torch.arange(len(soc)) * 10.0 / 60.0
@@ -47,9 +46,9 @@ def main(folder: Path) -> None:
     for axis in axes[:, 1]:
         axis.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
     figure.savefig(Path(__file__).with_suffix(".png"), dpi=130)
-    print(f"lane {lane}: margin {float(fails[row]):.4f} before, {float(holds[row]):.4f} after; "
-          f"{int((fails < 0)[sound].sum())} of {int(sound.sum())} sound lanes failed before, "
-          f"{int((holds < 0)[sound].sum())} after")
+    print(f"lane {lane}: margin {float(fails[row]):.4f} with the filter, {float(holds[row]):.4f} with the network; "
+          f"{int((fails < 0)[sound].sum())} of {int(sound.sum())} sound lanes fail with the filter, "
+          f"{int((holds < 0)[sound].sum())} with the network")
 
 
 if __name__ == "__main__":
