@@ -165,7 +165,7 @@ class Instants:
                 mask = on if mask is None else mask & on
             if node.kind in ("tick", "hit"):
                 self._draw(node, state, env, ticking)
-            self._ticked(node, state, env, ns, mask, commits)
+            self._ticked(node, state, env, ns, mask, commits, due.get(node.clock))
             if isinstance(node.clock, tuple) and node.kind in ("tick", "hit"):
                 fired = due.get(node.clock, mask)
                 assert fired is not None
@@ -202,13 +202,17 @@ class Instants:
         start = 0.0 if value.initial is None else value.initial
         return self.evaluator.fit(key, as_tensor(start).unsqueeze(0))
 
-    def _ticked(self, node: Node, state: State, env: Env, ns: int, mask: Tensor | None, commits: Env) -> None:
-        """A node of a clock: its outputs are held or queued, its states committed after the record."""
+    def _ticked(
+        self, node: Node, state: State, env: Env, ns: int, mask: Tensor | None, commits: Env, due: Tensor | None
+    ) -> None:
+        """A node of a clock: its outputs are held or queued, its states committed after the record.
+
+        A hit that falls due while disabled commits nothing, but its next time is taken: its schedule goes on."""
         found = self.evaluator.call(node, env)
         following = found.pop("next", None)
         if following is not None:
             assert isinstance(node.clock, tuple)
-            self._schedule(node, state, env, ns, following, mask, commits)
+            self._schedule(node, state, env, ns, following, due, commits)
         queued: Env = {}
         for key, value in found.items():
             kind = self.model.values[key].kind
