@@ -42,6 +42,7 @@ class Instants:
             self.base[key] = evaluator.fit(key, self.model.values[key].initial.unsqueeze(0))
         for i, clock in enumerate(self.model.clocks):
             self.base[f"dt:{i}"] = torch.full((setup.lanes,), clock.period, dtype=setup.dtype, device=setup.device)
+        self._frozen_keys = frozenset(self.model.frozen)
         self._noise: dict[str, tuple[int, Tensor]] = {}
         self._keys = {key: setup.key_of_noise(key) for key in self.model.noises}
         self.initial = self._initial()
@@ -188,10 +189,6 @@ class Instants:
                     state.held[f"frozen:{key}"] = frozen
                     found[key] = frozen
         env.update(found)
-
-    @property
-    def _frozen_keys(self) -> set[str]:
-        return set(self.model.frozen)
 
     def _enabling(self, node: Node) -> Region:
         assert node.enable is not None

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from simdl.clock import FOREVER, nanoseconds, seconds
+from simdl.clock import nanoseconds, seconds
 from simdl.compile import Model
 from simdl.compile.node import ClockId
 from simdl.engine.setup import Setup
@@ -84,9 +84,6 @@ class Recorder:
         if self.step is None:
             return range(0)
         return range((start // self.step + 1) * self.step, end, self.step)
-
-    def next_wanted(self) -> int:
-        return FOREVER
 
     def results(self, failed: Tensor | None) -> dict[str, tuple[Tensor, Tensor, str]]:
         """Path -> (times in seconds, values (lanes, time, ...), kind)."""
