@@ -1,0 +1,795 @@
+/* Mathematics of the native engine: branch-free functions that compilers turn into vector code.
+ *
+ * m_NAME(double) and m_NAMEf(float). Every operation is an IEEE 754 operation rounded to nearest, selects replace
+ * branches, and every fused multiply is written out, so a result has the same bits at any number of lanes, from any
+ * compiler and at any x86-64 level (only the sign and payload of a nan are open). Build with -ffp-contract=off
+ * -fno-math-errno -fno-trapping-math; never with -ffast-math, which deletes the range reductions. Without the m_fma
+ * instruction __builtin_fma is a call into libm: the same bits, slowly. Needs a little-endian machine, two's
+     complement.
+ *
+ * Polynomials interpolate the function at Chebyshev nodes (solved with 110 digits, then rounded), in Estrin's order for
+ * short dependency chains; the error of each against the function is noted as 2^-n. Errors in ulp are the largest seen
+ * in tests/test_native_mathematics.py and in dense sweeps; they are no proofs.
+ */
+#ifndef SIMDL_MATHEMATICS_H
+#define SIMDL_MATHEMATICS_H
+
+#include <stdint.h>
+
+#define m_fma __builtin_fma
+#define m_fmaf __builtin_fmaf
+#define M_INFINITY __builtin_inf()
+#define M_NAN __builtin_nan("")
+#define M_SIGN 0x8000000000000000u
+#define M_ONE 0x3ff0000000000000u   /* bits of 1.0 */
+#define M_ROUND 0x1.8p52            /* adding it leaves the nearest integer in the low bits */
+#define M_SIGNF 0x80000000u
+#define M_ONEF 0x3f800000u
+#define M_ROUNDF 0x1.8p23f
+
+static inline uint64_t m_bits(double x) { uint64_t b; __builtin_memcpy(&b, &x, 8); return b; }
+static inline double m_from(uint64_t b) { double x; __builtin_memcpy(&x, &b, 8); return x; }
+static inline uint32_t m_bitsf(float x) { uint32_t b; __builtin_memcpy(&b, &x, 4); return b; }
+static inline float m_fromf(uint32_t b) { float x; __builtin_memcpy(&x, &b, 4); return x; }
+
+/* 2^k of a whole k, -1023 < k < 1024. */
+static inline double m_power2(double k) { return m_from((m_bits(k + M_ROUND) << 52) + M_ONE); }
+static inline float m_power2f(float k) { return m_fromf((m_bitsf(k + M_ROUNDF) << 23) + M_ONEF); }
+
+static inline double m_abs(double x) { return __builtin_fabs(x); }
+static inline float m_absf(float x) { return __builtin_fabsf(x); }
+static inline double m_copysign(double x, double y) { return __builtin_copysign(x, y); }
+static inline float m_copysignf(float x, float y) { return __builtin_copysignf(x, y); }
+static inline double m_sqrt(double x) { return __builtin_sqrt(x); }
+static inline float m_sqrtf(float x) { return __builtin_sqrtf(x); }
+static inline double m_floor(double x) { return __builtin_floor(x); }
+static inline float m_floorf(float x) { return __builtin_floorf(x); }
+static inline double m_ceil(double x) { return __builtin_ceil(x); }
+static inline float m_ceilf(float x) { return __builtin_ceilf(x); }
+static inline double m_trunc(double x) { return __builtin_trunc(x); }
+static inline float m_truncf(float x) { return __builtin_truncf(x); }
+/* Half to even, as torch.round. */
+static inline double m_round(double x) { return __builtin_rint(x); }
+static inline float m_roundf(float x) { return __builtin_rintf(x); }
+/* torch.sign: 0 for either zero and for nan. */
+static inline double m_sign(double x) { return x > 0 ? 1.0 : (x < 0 ? -1.0 : 0.0); }
+static inline float m_signf(float x) { return x > 0 ? 1.0f : (x < 0 ? -1.0f : 0.0f); }
+static inline double m_reciprocal(double x) { return 1.0 / x; }
+static inline float m_reciprocalf(float x) { return 1.0f / x; }
+static inline double m_rsqrt(double x) { return 1.0 / __builtin_sqrt(x); }
+static inline float m_rsqrtf(float x) { return 1.0f / __builtin_sqrtf(x); }
+/* torch.maximum, torch.minimum: a nan wins. Of equal values (the zeros) the first. */
+static inline double m_maximum(double a, double b) { return a >= b ? a : (a != a ? a : b); }
+static inline float m_maximumf(float a, float b) { return a >= b ? a : (a != a ? a : b); }
+static inline double m_minimum(double a, double b) { return a <= b ? a : (a != a ? a : b); }
+static inline float m_minimumf(float a, float b) { return a <= b ? a : (a != a ? a : b); }
+/* torch.fmax, torch.fmin: a nan loses. */
+static inline double m_fmax(double a, double b) { return a >= b ? a : (b != b ? a : b); }
+static inline float m_fmaxf(float a, float b) { return a >= b ? a : (b != b ? a : b); }
+static inline double m_fmin(double a, double b) { return a <= b ? a : (b != b ? a : b); }
+static inline float m_fminf(float a, float b) { return a <= b ? a : (b != b ? a : b); }
+/* torch.clamp: min(max(x, low), high); a nan in any argument wins. */
+static inline double m_clamp(double x, double low, double high) { return m_minimum(m_maximum(x, low), high); }
+static inline float m_clampf(float x, float low, float high) { return m_minimumf(m_maximumf(x, low), high); }
+
+/* Trigonometry. x = k pi/2 + r, |r| <= pi/4, by fused multiplies with pi/2 in three parts (161 bits); the first step is
+ * exact, and the third part joins late because it only matters next to a multiple of pi/2. |x| >= 2^50 (double) or
+ * 2^20 (float) is taken for 0: bounded, sin^2 + cos^2 = 1. inf gives nan. Polynomials of sin 2^-55, cos 2^-59.
+ */
+static inline uint64_t m_quadrant(double a, double *s, double *c)
+{
+    a = a < 0x1p50 ? a : a - a;
+    double t = m_fma(a, 0x1.45f306dc9c883p-1, M_ROUND);
+    double k = t - M_ROUND;
+    double r = m_fma(-k, 0x1.1a62633145c07p-54, m_fma(-k, 0x1.921fb54442d18p+0, a));
+    double low = k * 0x1.f1976b7ed8fbcp-110;
+    double z = r * r, z2 = z * z, z4 = z2 * z2;
+    *s = r + m_fma(r * z, m_fma(z4, m_fma(z, 0x1.5deb31d167e93p-33, -0x1.ae5fb0a5df712p-26), m_fma(z2, m_fma(z,
+        0x1.71de373e0fee6p-19, -0x1.a01a019e3e0afp-13), m_fma(z, 0x1.1111111110a86p-7, -0x1.5555555555554p-3))),
+        low);
+    double h = 0.5 * z, w = 1.0 - h;
+    *c = w + (((1.0 - w) - h) + m_fma(z2, m_fma(z4, m_fma(z, -0x1.905db35e3086ap-37, 0x1.1eeb3bafbb15dp-29),
+        m_fma(z2, m_fma(z, -0x1.27e4f9eb9238ep-22, 0x1.a01a019f2bd7bp-16), m_fma(z, -0x1.6c16c16c168dp-10,
+        0x1.5555555555555p-5))), -r * low));
+    return m_bits(t);
+}
+
+static inline void m_sincos(double x, double *s, double *c)
+{
+    double p, q;
+    uint64_t n = m_quadrant(m_abs(x), &p, &q);
+    double odd = m_from((n & 1) << 62);
+    double u = odd != 0 ? q : p, v = odd != 0 ? p : q;
+    *s = m_from(m_bits(u) ^ (((n << 62) ^ m_bits(x)) & M_SIGN));
+    *c = m_from(m_bits(v) ^ (((n + 1) << 62) & M_SIGN));
+}
+
+static inline double m_sin(double x) { double s, c; m_sincos(x, &s, &c); return s; }
+static inline double m_cos(double x) { double s, c; m_sincos(x, &s, &c); return c; }
+
+static inline double m_tan(double x)
+{
+    double p, q;
+    uint64_t n = m_quadrant(m_abs(x), &p, &q);
+    double odd = m_from((n & 1) << 62);
+    double y = (odd != 0 ? q : p) / (odd != 0 ? p : q);
+    return m_from(m_bits(y) ^ (((n << 63) ^ m_bits(x)) & M_SIGN));
+}
+
+static inline uint32_t m_quadrantf(float a, float *s, float *c)
+{
+    a = a < 0x1p20f ? a : a - a;
+    float t = m_fmaf(a, 0x1.45f306p-1f, M_ROUNDF);
+    float k = t - M_ROUNDF;
+    float r = m_fmaf(k, 0x1.777a5cp-25f, m_fmaf(-k, 0x1.921fb6p+0f, a));
+    float low = k * 0x1.ee59dap-50f;
+    float z = r * r, z2 = z * z;
+    *s = r + m_fmaf(r * z, m_fmaf(z2, -0x1.9a9318p-13f, m_fmaf(z, 0x1.110bc2p-7f, -0x1.555552p-3f)), low);
+    float h = 0.5f * z, w = 1.0f - h;
+    *c = w + (((1.0f - w) - h) + m_fmaf(z2, m_fmaf(z2, 0x1.9bacd6p-16f, m_fmaf(z, -0x1.6c128p-10f,
+        0x1.555554p-5f)), -r * low));
+    return m_bitsf(t);
+}
+
+static inline void m_sincosf(float x, float *s, float *c)
+{
+    float p, q;
+    uint32_t n = m_quadrantf(m_absf(x), &p, &q);
+    float odd = m_fromf((n & 1) << 30);
+    float u = odd != 0 ? q : p, v = odd != 0 ? p : q;
+    *s = m_fromf(m_bitsf(u) ^ (((n << 30) ^ m_bitsf(x)) & M_SIGNF));
+    *c = m_fromf(m_bitsf(v) ^ (((n + 1) << 30) & M_SIGNF));
+}
+
+static inline float m_sinf(float x) { float s, c; m_sincosf(x, &s, &c); return s; }
+static inline float m_cosf(float x) { float s, c; m_sincosf(x, &s, &c); return c; }
+
+static inline float m_tanf(float x)
+{
+    float p, q;
+    uint32_t n = m_quadrantf(m_absf(x), &p, &q);
+    float odd = m_fromf((n & 1) << 30);
+    float y = (odd != 0 ? q : p) / (odd != 0 ? p : q);
+    return m_fromf(m_bitsf(y) ^ (((n << 31) ^ m_bitsf(x)) & M_SIGNF));
+}
+
+/* Inverse trigonometry. asin(s) = s + s z A(z), z = s^2 <= 1/4 (2^-57), and asin(x) = pi/2 - 2 asin(sqrt((1 - x)/2)).
+ * atan: a ratio t, |t| <= tan(pi/8), at 0, pi/4 or pi/2 (2^-57).
+ */
+static inline double m_asin_rest(double z)
+{
+    double z2 = z * z, z4 = z2 * z2, z8 = z4 * z4;
+    return z * m_fma(z8, m_fma(z4, 0x1.d72b2bc8155f8p-6, m_fma(z2, m_fma(z, -0x1.e6aaa8a0a04ccp-7,
+        0x1.1d189408314eep-6), m_fma(z, 0x1.65a9c4dfcf8b2p-8, 0x1.52420b04b37bep-7))), m_fma(z4, m_fma(z2,
+        m_fma(z, 0x1.782651caa6547p-7, 0x1.c9cf07674736ap-7), m_fma(z, 0x1.1c4d35cf95421p-6,
+        0x1.6e8bb1c8209a2p-6)), m_fma(z2, m_fma(z, 0x1.f1c71c1db0623p-6, 0x1.6db6db6e31f13p-5), m_fma(z,
+        0x1.3333333332ecap-4, 0x1.5555555555556p-3))));
+}
+
+static inline double m_asin(double x)
+{
+    double a = m_abs(x);
+    double z = a < 0.5 ? a * a : 0.5 * (1.0 - a);
+    double s = a < 0.5 ? a : m_sqrt(z);
+    double e = s * m_asin_rest(z);
+    double y = a < 0.5 ? s + e : 0x1.921fb54442d18p+0 - (2.0 * s + (2.0 * e - 0x1.1a62633145c07p-54));
+    return m_copysign(y, x);
+}
+
+static inline double m_acos(double x)
+{
+    double a = m_abs(x);
+    double z = a < 0.5 ? a * a : 0.5 * (1.0 - a);
+    double s = a < 0.5 ? x : m_sqrt(z);
+    double e = s * m_asin_rest(z);
+    double near = 0x1.921fb54442d18p+0 - (s + (e - 0x1.1a62633145c07p-54));
+    double low = 2.0 * (s + e), high = 0x1.921fb54442d18p+1 - (low - 0x1.1a62633145c07p-53);
+    return a < 0.5 ? near : (x > 0 ? low : high);
+}
+
+/* atan(b / a) of a, b >= 0. */
+static inline double m_angle(double b, double a)
+{
+    int far = b > 0x1.3504f333f9de6p+1 * a, mid = b > 0x1.a827999fcef32p-2 * a;
+    double top = far ? -a : (mid ? b - a : b), bottom = far ? b : (mid ? a + b : a);
+    double high = far ? 0x1.921fb54442d18p+0 : (mid ? 0x1.921fb54442d18p-1 : 0.0);
+    double low = far ? 0x1.1a62633145c07p-54 : (mid ? 0x1.1a62633145c07p-55 : 0.0);
+    double t = top / bottom;
+    double z = t * t, z2 = z * z, z4 = z2 * z2, z8 = z4 * z4;
+    return high + (t + m_fma(t * z, m_fma(z8, m_fma(z2, -0x1.3a03a36923274p-6, m_fma(z, 0x1.414ff0b841a9cp-5,
+        -0x1.a09318ec93cecp-5)), m_fma(z4, m_fma(z2, m_fma(z, 0x1.dfe50abb518e4p-5, -0x1.10fa65570f9fep-4),
+        m_fma(z, 0x1.3b1261b89f53p-4, -0x1.745d0b1a496d3p-4)), m_fma(z2, m_fma(z, 0x1.c71c7184e2ef2p-4,
+        -0x1.24924924358fep-3), m_fma(z, 0x1.9999999999341p-3, -0x1.5555555555555p-2)))), low));
+}
+
+static inline double m_atan(double x) { return m_copysign(m_angle(m_abs(x), 1.0), x); }
+
+static inline double m_atan2(double y, double x)
+{
+    double b = m_abs(y), a = m_abs(x);
+    int same = a == M_INFINITY && b == M_INFINITY, zero = b == 0 && a == 0;
+    double scale = a > 0x1p1000 || b > 0x1p1000 ? 0x1p-4 : 1.0;
+    double angle = m_angle(same ? 1.0 : b * scale, same || zero ? 1.0 : a * scale);
+    double back = 0x1.921fb54442d18p+1 - (angle - 0x1.1a62633145c07p-53);
+    return m_copysign(m_copysign(1.0, x) < 0 ? back : angle, y);
+}
+
+static inline float m_asin_restf(float z)
+{
+    float z2 = z * z, z4 = z2 * z2;
+    return z * m_fmaf(z4, 0x1.37fe16p-5f, m_fmaf(z2, m_fmaf(z, 0x1.b311d2p-6f, 0x1.70a6bcp-5f), m_fmaf(z,
+        0x1.332732p-4f, 0x1.55555ep-3f)));
+}
+
+static inline float m_asinf(float x)
+{
+    float a = m_absf(x);
+    float z = a < 0.5f ? a * a : 0.5f * (1.0f - a);
+    float s = a < 0.5f ? a : m_sqrtf(z);
+    float e = s * m_asin_restf(z);
+    float y = a < 0.5f ? s + e : 0x1.921fb6p+0f - (2.0f * s + (2.0f * e + 0x1.777a5cp-25f));
+    return m_copysignf(y, x);
+}
+
+static inline float m_acosf(float x)
+{
+    float a = m_absf(x);
+    float z = a < 0.5f ? a * a : 0.5f * (1.0f - a);
+    float s = a < 0.5f ? x : m_sqrtf(z);
+    float e = s * m_asin_restf(z);
+    float near = 0x1.921fb6p+0f - (s + (e + 0x1.777a5cp-25f));
+    float low = 2.0f * (s + e), high = 0x1.921fb6p+1f - (low + 0x1.777a5cp-24f);
+    return a < 0.5f ? near : (x > 0 ? low : high);
+}
+
+static inline float m_anglef(float b, float a)
+{
+    int far = b > 0x1.3504f4p+1f * a, mid = b > 0x1.a8279ap-2f * a;
+    float top = far ? -a : (mid ? b - a : b), bottom = far ? b : (mid ? a + b : a);
+    float high = far ? 0x1.921fb6p+0f : (mid ? 0x1.921fb6p-1f : 0.0f);
+    float low = far ? -0x1.777a5cp-25f : (mid ? -0x1.777a5cp-26f : 0.0f);
+    float t = top / bottom;
+    float z = t * t, z2 = z * z, z4 = z2 * z2;
+    return high + (t + m_fmaf(t * z, m_fmaf(z4, -0x1.08351cp-4f, m_fmaf(z2, m_fmaf(z, 0x1.b80b48p-4f,
+        -0x1.241ffap-3f), m_fmaf(z, 0x1.99973p-3f, -0x1.555554p-2f))), low));
+}
+
+static inline float m_atanf(float x) { return m_copysignf(m_anglef(m_absf(x), 1.0f), x); }
+
+static inline float m_atan2f(float y, float x)
+{
+    float b = m_absf(y), a = m_absf(x);
+    int same = a == (float)M_INFINITY && b == (float)M_INFINITY, zero = b == 0 && a == 0;
+    float scale = a > 0x1p120f || b > 0x1p120f ? 0x1p-4f : 1.0f;
+    float angle = m_anglef(same ? 1.0f : b * scale, same || zero ? 1.0f : a * scale);
+    float back = 0x1.921fb6p+1f - (angle + 0x1.777a5cp-24f);
+    return m_copysignf(m_copysignf(1.0f, x) < 0 ? back : angle, y);
+}
+
+/* Exponentials. x = k ln 2 + r, |r| <= ln(2)/2; e^r - 1 = r + r^2 E(r) (2^-56). 2^k is applied in two factors, so that
+ * overflow and subnormal results round once.
+ */
+static inline double m_exp_rest(double r)
+{
+    double r2 = r * r, r4 = r2 * r2, r8 = r4 * r4;
+    return r2 * m_fma(r8, m_fma(r, 0x1.af39c20098071p-26, 0x1.28926932adb78p-22), m_fma(r4, m_fma(r2, m_fma(r,
+        0x1.71de0d383914ap-19, 0x1.a019b84d17a8p-16), m_fma(r, 0x1.a01a01a7e29cdp-13, 0x1.6c16c178bd6bcp-10)),
+        m_fma(r2, m_fma(r, 0x1.111111111098cp-7, 0x1.5555555553ce3p-5), m_fma(r, 0x1.5555555555556p-3,
+        0x1.0000000000001p-1))));
+}
+
+/* (1 + t) 2^k for |k| < 2000. */
+static inline double m_scale(double t, double k)
+{
+    double h = m_fma(k, 0.5, M_ROUND);
+    double first = m_from((m_bits(h) << 52) + M_ONE);
+    return m_fma(t, first, first) * m_power2(k - (h - M_ROUND));
+}
+
+/* e^(x + low) 2^shift for a low far below x. */
+static inline double m_exp_of(double x, double low, double shift)
+{
+    x = 800.0 < x ? 800.0 : x;
+    x = -800.0 > x ? -800.0 : x;
+    double k = m_fma(x, 0x1.71547652b82fep+0, M_ROUND) - M_ROUND;
+    double r = m_fma(-k, 0x1.abc9e3b39803fp-56, m_fma(-k, 0x1.62e42fefa39efp-1, x)) + low;
+    return m_scale(r + m_exp_rest(r), k + shift);
+}
+
+static inline double m_exp(double x) { return m_exp_of(x, 0.0, 0.0); }
+
+static inline double m_exp2(double x)
+{
+    x = 1100.0 < x ? 1100.0 : x;
+    x = -1100.0 > x ? -1100.0 : x;
+    double k = (x + M_ROUND) - M_ROUND;
+    double r = x - k, r2 = r * r, r4 = r2 * r2, r8 = r4 * r4;
+    return m_scale(m_fma(r2, m_fma(r8, m_fma(r, 0x1.e9bcd4e31cbbap-32, 0x1.e5eb174f596a7p-28), m_fma(r4,
+        m_fma(r2, m_fma(r, 0x1.b525080c0e359p-24, 0x1.62bfe3e1f42e8p-20), m_fma(r, 0x1.ffcbfc62140e6p-17,
+        0x1.430913039a652p-13)), m_fma(r2, m_fma(r, 0x1.5d87fe78a5d9ep-10, 0x1.3b2ab6fba3804p-7), m_fma(r,
+        0x1.c6b08d704a0cp-5, 0x1.ebfbdff82c59p-3)))), r * 0x1.62e42fefa39efp-1), k);
+}
+
+static inline double m_expm1(double x)
+{
+    double v = 800.0 < x ? 800.0 : x;
+    v = -60.0 > v ? -60.0 : v;
+    double k = m_fma(v, 0x1.71547652b82fep+0, M_ROUND) - M_ROUND;
+    double r = m_fma(-k, 0x1.abc9e3b39803fp-56, m_fma(-k, 0x1.62e42fefa39efp-1, v));
+    double t = r + m_exp_rest(r);
+    double h = (m_fma(k, 0.5, M_ROUND)) - M_ROUND;
+    double first = m_power2(h), back = m_power2(h - k);
+    return m_copysign(m_fma(t, first, first - back) * m_power2(k - h), x);
+}
+
+/* sinh: a polynomial below 1 (2^-57); else from e^|x| / 2, which does not overflow early. */
+static inline double m_sinh(double x)
+{
+    double a = m_abs(x), z = a * a, z2 = z * z, z4 = z2 * z2;
+    double e = m_exp_of(a, 0.0, -1.0);
+    double y = a < 1.0 ? m_fma(a * z, m_fma(z4, m_fma(z2, m_fma(z, 0x1.99f0806c2628dp-49,
+        0x1.ae777c36fd5b6p-41), m_fma(z, 0x1.612467ccb226p-33, 0x1.ae6456792a77fp-26)), m_fma(z2, m_fma(z,
+        0x1.71de3a556f96cp-19, 0x1.a01a01a01a001p-13), m_fma(z, 0x1.1111111111111p-7, 0x1.5555555555555p-3))),
+        a) : e - 0.25 / e;
+    return m_copysign(y, x);
+}
+
+static inline double m_cosh(double x)
+{
+    double e = m_exp_of(m_abs(x), 0.0, -1.0);
+    return e + 0.25 / e;
+}
+
+/* tanh(z) = z + z^3 R/C, z = |x| - k ln(2)/2, with k = 0 up to 0.55 (2^-57); with S = C + z^2 R,
+ * e^2z = (C + z S)/(C - z S) and tanh |x| = 1 - 2 (C - z S)/(2^k (C + z S) + (C - z S)): one division serves both.
+ */
+static inline double m_tanh(double x)
+{
+    double a = m_abs(x);
+    a = 20.0 < a ? 20.0 : a;
+    int small = a < 0.55;
+    double t = small ? M_ROUND : m_fma(a, 0x1.71547652b82fep+1, M_ROUND);
+    double k = t - M_ROUND;
+    double z1 = m_fma(-k, 0x1.abc9e3b39803fp-57, m_fma(-k, 0x1.62e42fefa39efp-2, a));
+    double z = z1 * z1, z2 = z * z;
+    double p = z * m_fma(z2, -0x1.a1f9ccd583779p-13, m_fma(z, -0x1.4fe6580f68fe1p-6, -0x1.5555555555555p-2));
+    double c = m_fma(z2, m_fma(z, 0x1.b16bc138bc776p-13, 0x1.7dab1df380059p-6), m_fma(z, 0x1.d894ca1c7d48p-2, 0x1p0));
+    double s = p + c;
+    double down = m_fma(-z1, s, c), up = m_fma(z1, s, c);
+    double power = m_from((m_bits(t) << 52) + M_ONE);
+    double top = small ? z1 * p : -2.0 * down;
+    double bottom = small ? c : m_fma(power, up, down);
+    return m_copysign((small ? a : 1.0) + top / bottom, x);
+}
+
+/* 1/(1 + e^-x) without overflow or cancellation on either side. */
+static inline double m_sigmoid(double x)
+{
+    double e = m_exp(-m_abs(x));
+    return (x < 0 ? e : 1.0) / (1.0 + e);
+}
+
+static inline float m_exp_restf(float r)
+{
+    float r2 = r * r, r4 = r2 * r2;
+    return r2 * m_fmaf(r4, 0x1.6d1254p-10f, m_fmaf(r2, m_fmaf(r, 0x1.120cbap-7f, 0x1.555518p-5f), m_fmaf(r,
+        0x1.5554dcp-3f, 0x1p-1f)));
+}
+
+static inline float m_scalef(float t, float k)
+{
+    float h = m_fmaf(k, 0.5f, M_ROUNDF);
+    float first = m_fromf((m_bitsf(h) << 23) + M_ONEF);
+    return m_fmaf(t, first, first) * m_power2f(k - (h - M_ROUNDF));
+}
+
+static inline float m_exp_off(float x, float shift)
+{
+    x = 120.0f < x ? 120.0f : x;
+    x = -120.0f > x ? -120.0f : x;
+    float k = m_fmaf(x, 0x1.715476p+0f, M_ROUNDF) - M_ROUNDF;
+    float r = m_fmaf(k, 0x1.05c61p-29f, m_fmaf(-k, 0x1.62e43p-1f, x));
+    return m_scalef(r + m_exp_restf(r), k + shift);
+}
+
+static inline float m_expf(float x) { return m_exp_off(x, 0.0f); }
+
+static inline float m_exp2f(float x)
+{
+    x = 160.0f < x ? 160.0f : x;
+    x = -160.0f > x ? -160.0f : x;
+    float k = (x + M_ROUNDF) - M_ROUNDF;
+    float r = x - k, r2 = r * r, r4 = r2 * r2;
+    return m_scalef(m_fmaf(r2, m_fmaf(r4, m_fmaf(r, 0x1.008ac8p-16f, 0x1.44149ap-13f), m_fmaf(r2, m_fmaf(r,
+        0x1.5d87cp-10f, 0x1.3b2a52p-7f), m_fmaf(r, 0x1.c6b08ep-5f, 0x1.ebfbep-3f))), r * 0x1.62e43p-1f), k);
+}
+
+static inline float m_expm1f(float x)
+{
+    float v = 120.0f < x ? 120.0f : x;
+    v = -30.0f > v ? -30.0f : v;
+    float k = m_fmaf(v, 0x1.715476p+0f, M_ROUNDF) - M_ROUNDF;
+    float r = m_fmaf(k, 0x1.05c61p-29f, m_fmaf(-k, 0x1.62e43p-1f, v));
+    float t = r + m_exp_restf(r);
+    float h = (m_fmaf(k, 0.5f, M_ROUNDF)) - M_ROUNDF;
+    float first = m_power2f(h), back = m_power2f(h - k);
+    return m_copysignf(m_fmaf(t, first, first - back) * m_power2f(k - h), x);
+}
+
+static inline float m_sinhf(float x)
+{
+    float a = m_absf(x), z = a * a, z2 = z * z;
+    float e = m_exp_off(a, -1.0f);
+    float y = a < 1.0f ? m_fmaf(a * z, m_fmaf(z2, m_fmaf(z, 0x1.78a70ep-19f, 0x1.a009p-13f), m_fmaf(z,
+        0x1.11111ep-7f, 0x1.555556p-3f)), a) : e - 0.25f / e;
+    return m_copysignf(y, x);
+}
+
+static inline float m_coshf(float x)
+{
+    float e = m_exp_off(m_absf(x), -1.0f);
+    return e + 0.25f / e;
+}
+
+static inline float m_tanhf(float x)
+{
+    float a = m_absf(x);
+    a = 10.0f < a ? 10.0f : a;
+    int small = a < 0.55f;
+    float t = small ? M_ROUNDF : m_fmaf(a, 0x1.715476p+1f, M_ROUNDF);
+    float k = t - M_ROUNDF;
+    float z1 = m_fmaf(k, 0x1.05c61p-30f, m_fmaf(-k, 0x1.62e43p-2f, a));
+    float z = z1 * z1;
+    float p = z * m_fmaf(z, -0x1.9888ecp-10f, -0x1.555554p-2f);
+    float c = m_fmaf(z, 0x1.9e6226p-2f, 0x1p0f);
+    float s = p + c;
+    float down = m_fmaf(-z1, s, c), up = m_fmaf(z1, s, c);
+    float power = m_fromf((m_bitsf(t) << 23) + M_ONEF);
+    float top = small ? z1 * p : -2.0f * down;
+    float bottom = small ? c : m_fmaf(power, up, down);
+    return m_copysignf((small ? a : 1.0f) + top / bottom, x);
+}
+
+static inline float m_sigmoidf(float x)
+{
+    float e = m_expf(-m_absf(x));
+    return (x < 0 ? e : 1.0f) / (1.0f + e);
+}
+
+/* Logarithms. x = 2^k m, sqrt(1/2) <= m < sqrt(2), f = m - 1, s = f/(2 + f):
+ * log(1 + f) = f - (f^2/2 - s (f^2/2 + z L(z))), z = s^2 (2^-57), the arrangement of Sun's fdlibm.
+ */
+static inline void m_split(double x, double *k, double *m)
+{
+    int tiny = x < 0x1p-1022;
+    uint64_t b = m_bits(tiny ? x * 0x1p54 : x) + (M_ONE - 0x3fe6a09e667f3bcdu);
+    *k = m_from((b >> 52) | 0x4330000000000000u) - (tiny ? 0x1p52 + 1077.0 : 0x1p52 + 1023.0);
+    *m = m_from((b & 0x000fffffffffffffu) + 0x3fe6a09e667f3bcdu);
+}
+
+/* f - log(1 + f). */
+static inline double m_log_rest(double f)
+{
+    double h = 0.5 * f * f, s = f / (2.0 + f);
+    double z = s * s, z2 = z * z, z4 = z2 * z2;
+    return h - s * m_fma(z, m_fma(z4, m_fma(z2, 0x1.2b5b5fb2eac92p-3, m_fma(z, 0x1.39fe208c33457p-3,
+        0x1.7462b69705382p-3)), m_fma(z2, m_fma(z, 0x1.c71c62debf86bp-3, 0x1.2492492df6947p-2), m_fma(z,
+        0x1.99999999952b2p-2, 0x1.5555555555558p-1))), h);
+}
+
+/* The value y of a logarithm at x > 0, or what x demands. */
+static inline double m_log_ends(double x, double y)
+{
+    double end = x == 0 ? -M_INFINITY : (x < 0 ? M_NAN : x);
+    return x > 0 && x < M_INFINITY ? y : end;
+}
+
+static inline double m_log(double x)
+{
+    double k, m;
+    m_split(x, &k, &m);
+    double f = m - 1.0, h = 0.5 * f * f, s = f / (2.0 + f);
+    double z = s * s, z2 = z * z, z4 = z2 * z2;
+    double u = m_fma(s, m_fma(z, m_fma(z4, m_fma(z2, 0x1.2b5b5fb2eac92p-3, m_fma(z, 0x1.39fe208c33457p-3,
+        0x1.7462b69705382p-3)), m_fma(z2, m_fma(z, 0x1.c71c62debf86bp-3, 0x1.2492492df6947p-2), m_fma(z,
+        0x1.99999999952b2p-2, 0x1.5555555555558p-1))), h), k * 0x1.ef35793c76730p-45);
+    return m_log_ends(x, m_fma(k, 0x1.62e42fefa3800p-1, f - (h - u)));
+}
+
+/* log(m) / log(base) + k log(2) / log(base) from each constant in two parts. */
+static inline double m_log_base(double x, double high, double low, double step, double rest)
+{
+    double k, m;
+    m_split(x, &k, &m);
+    double f = m - 1.0, c = m_log_rest(f);
+    double l = f - c, e = (f - l) - c;
+    double p = l * high, q = m_fma(l, high, -p) + m_fma(e, high, m_fma(l, low, k * rest));
+    double a = k * step, y = a + p;
+    return m_log_ends(x, y + (((a - y) + p) + q));
+}
+
+static inline double m_log2(double x)
+{
+    return m_log_base(x, 0x1.71547652b82fep+0, 0x1.777d0ffda0d24p-56, 1.0, 0.0);
+}
+
+static inline double m_log10(double x)
+{
+    return m_log_base(x, 0x1.bcb7b1526e50ep-2, 0x1.95355baaafad3p-57, 0x1.34413509f7000p-2, 0x1.3fde623e2566bp-43);
+}
+
+/* log(u), u = 1 + x rounded, with the rounding error put back into f. */
+static inline double m_log1p(double x)
+{
+    double u = 1.0 + x, k, m;
+    m_split(u, &k, &m);
+    double lost = (x - (u - 1.0)) * m_power2(k > 1000.0 ? -1000.0 : -k);
+    double f = (m - 1.0) + lost, h = 0.5 * f * f, s = f / (2.0 + f);
+    double z = s * s, z2 = z * z, z4 = z2 * z2;
+    double v = m_fma(s, m_fma(z, m_fma(z4, m_fma(z2, 0x1.2b5b5fb2eac92p-3, m_fma(z, 0x1.39fe208c33457p-3,
+        0x1.7462b69705382p-3)), m_fma(z2, m_fma(z, 0x1.c71c62debf86bp-3, 0x1.2492492df6947p-2), m_fma(z,
+        0x1.99999999952b2p-2, 0x1.5555555555558p-1))), h), k * 0x1.ef35793c76730p-45);
+    return m_copysign(m_log_ends(u, m_fma(k, 0x1.62e42fefa3800p-1, f - (h - v))), x);
+}
+
+static inline double m_asinh(double x)
+{
+    double a = m_abs(x), z = a * a;
+    int large = a > 0x1p28;
+    double y = m_log1p(large ? a : a + z / (1.0 + m_sqrt(1.0 + z)));
+    return m_copysign(large ? y + 0x1.62e42fefa39efp-1 : y, x);
+}
+
+static inline double m_acosh(double x)
+{
+    double t = x - 1.0;
+    int large = x > 0x1p28;
+    double y = m_log1p(large ? x : t + m_sqrt(m_fma(t, t, 2.0 * t)));
+    return x < 1.0 ? M_NAN : (large ? y + 0x1.62e42fefa39efp-1 : y);
+}
+
+static inline double m_atanh(double x)
+{
+    double a = m_abs(x), d = 2.0 * a;
+    double t = a < 0.5 ? d + d * a / (1.0 - a) : d / (1.0 - a);
+    return m_copysign(0.5 * m_log1p(t), x);
+}
+
+/* log |x| in two doubles (about 68 bits): s = f/(m + 1) and the term 2 s^3/3 in two doubles, the rest (2^-66) in one.
+ * Then e^(y log |x|). The largest finite results carry the error of y log |x| times 2^10: below 1 ulp.
+ */
+static inline double m_pow(double x, double y)
+{
+    double a = m_abs(x), k, m;
+    m_split(a, &k, &m);
+    double f = m - 1.0, d = m + 1.0, dl = m - (d - 1.0), g = 1.0 / d;
+    double s = f * g, sl = g * (m_fma(-s, d, f) - s * dl);
+    double z = s * s, zl = m_fma(s, s, -z) + 2.0 * s * sl, z2 = z * z, z4 = z2 * z2;
+    double q = z * m_fma(z4, m_fma(z2, m_fma(z, 0x1.e032e4d8436a1p-4, 0x1.df7c5bc7c7563p-4), m_fma(z,
+        0x1.1118c9ee5b8a4p-3, 0x1.3b1395c88122p-3)), m_fma(z2, m_fma(z, 0x1.745d177aad02ap-3,
+        0x1.c71c71c6ea871p-3), m_fma(z, 0x1.2492492492522p-2, 0x1.999999999999ap-2)));
+    double t = 0x1.5555555555555p-1 + q, tl = ((0x1.5555555555555p-1 - t) + q) + 0x1.5555555555555p-55;
+    double u = z * t, ul = m_fma(z, t, -u) + m_fma(z, tl, zl * t);
+    double v = s * u, vl = m_fma(s, u, -v) + m_fma(s, ul, sl * u);
+    double c = k * 0x1.62e42fefa3800p-1, b = c + 2.0 * s, bl = (c - b) + 2.0 * s;
+    double h = b + v, hl = ((b - h) + v) + (bl + (m_fma(2.0, sl, vl) + k * 0x1.ef35793c76730p-45));
+    double l = h + hl, ll = (h - l) + hl;
+    l = a == 0 ? -M_INFINITY : (a < M_INFINITY ? l : a);
+    double w = 0x1p64 < y ? 0x1p64 : y;
+    w = -0x1p64 > w ? -0x1p64 : w;
+    double p = w * l, e = m_fma(w, l, -p) + w * ll;
+    double r = m_exp_of(p, m_abs(p) < 800.0 ? e : 0.0, 0.0);
+    int whole = m_floor(y) == y, odd = whole && m_floor(0.5 * y) != 0.5 * y;
+    r = x < 0 && a < M_INFINITY && !whole ? M_NAN : r;
+    r = odd ? m_copysign(r, x) : r;
+    return y == 0 || x == 1.0 ? 1.0 : r;
+}
+
+static inline void m_splitf(float x, float *k, float *m)
+{
+    int tiny = x < 0x1p-126f;
+    uint32_t b = m_bitsf(tiny ? x * 0x1p25f : x) + (M_ONEF - 0x3f3504f3u);
+    *k = m_fromf((b >> 23) | 0x4b000000u) - (tiny ? 0x1p23f + 152.0f : 0x1p23f + 127.0f);
+    *m = m_fromf((b & 0x007fffffu) + 0x3f3504f3u);
+}
+
+static inline float m_log_restf(float f)
+{
+    float h = 0.5f * f * f, s = f / (2.0f + f);
+    float z = s * s, z2 = z * z;
+    return h - s * m_fmaf(z, m_fmaf(z2, 0x1.2ee73ep-2f, m_fmaf(z, 0x1.997c2ap-2f, 0x1.55555cp-1f)), h);
+}
+
+static inline float m_log_endsf(float x, float y)
+{
+    float inf = (float)M_INFINITY, end = x == 0 ? -inf : (x < 0 ? (float)M_NAN : x);
+    return x > 0 && x < inf ? y : end;
+}
+
+static inline float m_logf(float x)
+{
+    float k, m;
+    m_splitf(x, &k, &m);
+    float f = m - 1.0f, h = 0.5f * f * f, s = f / (2.0f + f);
+    float z = s * s, z2 = z * z;
+    float u = m_fmaf(s, m_fmaf(z, m_fmaf(z2, 0x1.2ee73ep-2f, m_fmaf(z, 0x1.997c2ap-2f, 0x1.55555cp-1f)), h), k *
+        0x1.0bfbe8p-15f);
+    return m_log_endsf(x, m_fmaf(k, 0x1.62ep-1f, f - (h - u)));
+}
+
+static inline float m_log_basef(float x, float high, float low, float step, float rest)
+{
+    float k, m;
+    m_splitf(x, &k, &m);
+    float f = m - 1.0f, c = m_log_restf(f);
+    float l = f - c, e = (f - l) - c;
+    float p = l * high, q = m_fmaf(l, high, -p) + m_fmaf(e, high, m_fmaf(l, low, k * rest));
+    float a = k * step, y = a + p;
+    return m_log_endsf(x, y + (((a - y) + p) + q));
+}
+
+static inline float m_log2f(float x) { return m_log_basef(x, 0x1.715476p+0f, 0x1.4ae0cp-26f, 1.0f, 0.0f); }
+
+static inline float m_log10f(float x)
+{
+    return m_log_basef(x, 0x1.bcb7b2p-2f, -0x1.5b235ep-27f, 0x1.344p-2f, 0x1.3509f8p-18f);
+}
+
+static inline float m_log1pf(float x)
+{
+    float u = 1.0f + x, k, m;
+    m_splitf(u, &k, &m);
+    float lost = (x - (u - 1.0f)) * m_power2f(k > 100.0f ? -100.0f : -k);
+    float f = (m - 1.0f) + lost, h = 0.5f * f * f, s = f / (2.0f + f);
+    float z = s * s, z2 = z * z;
+    float v = m_fmaf(s, m_fmaf(z, m_fmaf(z2, 0x1.2ee73ep-2f, m_fmaf(z, 0x1.997c2ap-2f, 0x1.55555cp-1f)), h), k *
+        0x1.0bfbe8p-15f);
+    return m_copysignf(m_log_endsf(u, m_fmaf(k, 0x1.62ep-1f, f - (h - v))), x);
+}
+
+static inline float m_asinhf(float x)
+{
+    float a = m_absf(x), z = a * a;
+    int large = a > 0x1p14f;
+    float y = m_log1pf(large ? a : a + z / (1.0f + m_sqrtf(1.0f + z)));
+    return m_copysignf(large ? y + 0x1.62e43p-1f : y, x);
+}
+
+static inline float m_acoshf(float x)
+{
+    float t = x - 1.0f;
+    int large = x > 0x1p14f;
+    float y = m_log1pf(large ? x : t + m_sqrtf(m_fmaf(t, t, 2.0f * t)));
+    return x < 1.0f ? (float)M_NAN : (large ? y + 0x1.62e43p-1f : y);
+}
+
+static inline float m_atanhf(float x)
+{
+    float a = m_absf(x), d = 2.0f * a;
+    float t = a < 0.5f ? d + d * a / (1.0f - a) : d / (1.0f - a);
+    return m_copysignf(0.5f * m_log1pf(t), x);
+}
+
+/* In double, whose single logarithm is exact enough. */
+static inline float m_powf(float x, float y)
+{
+    double a = m_absf(x), w = y;
+    w = 0x1p64 < w ? 0x1p64 : w;
+    w = -0x1p64 > w ? -0x1p64 : w;
+    float r = (float)m_exp(w * m_log(a));
+    int whole = m_floorf(y) == y, odd = whole && m_floorf(0.5f * y) != 0.5f * y;
+    r = x < 0 && a < M_INFINITY && !whole ? (float)M_NAN : r;
+    r = odd ? m_copysignf(r, x) : r;
+    return y == 0 || x == 1.0f ? 1.0f : r;
+}
+
+/* erf: x + x G(x^2) below 1 (2^-55); else 1 - e^(-x^2) W(t), t = (x - 2)/(x + 2) (2^-56 of 1); 1 from 6 on. */
+static inline double m_erf(double x)
+{
+    double a = m_abs(x);
+    a = 6.0 < a ? 6.0 : a;
+    double z = a * a, z2 = z * z, z4 = z2 * z2, z8 = z4 * z4;
+    double near = m_fma(a, m_fma(z8, m_fma(z4, 0x1.05ffd737fb32ep-34, m_fma(z2, m_fma(z, -0x1.389d4f2641625p-30,
+        0x1.f7b4bf3b13964p-27), m_fma(z, -0x1.5f1ecb6f0764cp-23, 0x1.b9df224ca4b97p-20))), m_fma(z4, m_fma(z2,
+        m_fma(z, -0x1.f4d1e3183f7aep-17, 0x1.f9a321d5b8e1ep-14), m_fma(z, -0x1.c02db3dac435fp-11,
+        0x1.565bcd0dbaa38p-8)), m_fma(z2, m_fma(z, -0x1.b82ce31284ep-6, 0x1.ce2f21a042b3p-4), m_fma(z,
+        -0x1.812746b0379e6p-2, 0x1.06eba8214db69p-3)))), a);
+    double t = (a - 2.0) / (a + 2.0), t2 = t * t, t4 = t2 * t2, t8 = t4 * t4;
+    double far = m_fma(-m_exp(-z), m_fma(t8, m_fma(t4, m_fma(t2, 0x1.06d7d0cc57b9fp-18, m_fma(t,
+        0x1.e9238a9ec48f3p-20, -0x1.d81863c5d5a0cp-17)), m_fma(t2, m_fma(t, -0x1.cfd7aa8ea695dp-16,
+        0x1.ce1b2f82f6e68p-16), m_fma(t, 0x1.6dac794694a3bp-13, 0x1.6d5bd4736ac6ap-15))), m_fma(t4, m_fma(t2,
+        m_fma(t, -0x1.016b6191aff21p-10, -0x1.bc25a295f5d0ap-11), m_fma(t, 0x1.ca95ed5b73423p-8,
+        0x1.e9471595b81d5p-9)), m_fma(t2, m_fma(t, -0x1.437f0b68c27fep-4, 0x1.eeea7dc8a792dp-3), m_fma(t,
+        -0x1.b57034efd3f6bp-2, 0x1.058671b52c776p-2)))), 1.0);
+    return m_copysign(a < 1.0 ? near : far, x);
+}
+
+static inline float m_erff(float x)
+{
+    float a = m_absf(x);
+    a = 4.0f < a ? 4.0f : a;
+    float z = a * a, z2 = z * z, z4 = z2 * z2;
+    float near = m_fmaf(a, m_fmaf(z4, m_fmaf(z2, 0x1.4a569p-14f, m_fmaf(z, -0x1.a45088p-11f, 0x1.54127p-8f)),
+        m_fmaf(z2, m_fmaf(z, -0x1.b7fabap-6f, 0x1.ce2d1p-4f), m_fmaf(z, -0x1.81273ep-2f, 0x1.06eba8p-3f))), a);
+    float t = (a - 2.0f) / (a + 2.0f), t2 = t * t, t4 = t2 * t2;
+    float far = m_fmaf(-m_expf(-z), m_fmaf(t4, m_fmaf(t2, -0x1.c238fp-11f, m_fmaf(t, 0x1.bdd656p-8f,
+        0x1.e99b82p-9f)), m_fmaf(t2, m_fmaf(t, -0x1.43734ap-4f, 0x1.eeea7p-3f), m_fmaf(t, -0x1.b5704p-2f,
+        0x1.058672p-2f))), 1.0f);
+    return m_copysignf(a < 1.0f ? near : far, x);
+}
+
+/* sqrt(x^2 + y^2), scaled by a power of two where squares would leave the range. */
+static inline double m_hypot(double x, double y)
+{
+    double a = m_abs(x), b = m_abs(y), top = a > b ? a : b;
+    double scale = top > 0x1p500 ? 0x1p-600 : (top < 0x1p-450 ? 0x1p600 : 1.0);
+    double back = top > 0x1p500 ? 0x1p600 : (top < 0x1p-450 ? 0x1p-600 : 1.0);
+    double h = m_sqrt(m_fma(a * scale, a * scale, (b * scale) * (b * scale))) * back;
+    return a == M_INFINITY || b == M_INFINITY ? M_INFINITY : h;
+}
+
+static inline float m_hypotf(float x, float y)
+{
+    float a = m_absf(x), b = m_absf(y), top = a > b ? a : b, inf = (float)M_INFINITY;
+    float scale = top > 0x1p60f ? 0x1p-80f : (top < 0x1p-50f ? 0x1p80f : 1.0f);
+    float back = top > 0x1p60f ? 0x1p80f : (top < 0x1p-50f ? 0x1p-80f : 1.0f);
+    float h = m_sqrtf(m_fmaf(a * scale, a * scale, (b * scale) * (b * scale))) * back;
+    return a == inf || b == inf ? inf : h;
+}
+
+/* fmod is exact while |a/b| < 2^53 (2^24 in float): the truncated quotient is right or one too large, and the fused
+ * remainder is exact. Beyond, it is 0 with the sign of a. remainder and floor_div are torch's, built on fmod.
+ */
+static inline double m_fmod(double a, double b)
+{
+    double u = m_abs(a), v = m_abs(b), q = m_trunc(u / v);
+    double r = m_fma(-q, v, u);
+    r = r < 0 ? r + v : r;
+    r = q < 0x1p53 ? r : (v > 0 ? u - u : M_NAN);
+    r = u < v ? u : r;
+    return m_copysign(b != b ? b : r, a);
+}
+
+static inline double m_remainder(double a, double b)
+{
+    double r = m_fmod(a, b);
+    return r != 0 && (b < 0) != (r < 0) ? r + b : r;
+}
+
+static inline double m_floor_div(double a, double b)
+{
+    double r = m_fmod(a, b), q = (a - r) / b;
+    q = r != 0 && (b < 0) != (r < 0) ? q - 1.0 : q;
+    double f = m_floor(q);
+    f = q - f > 0.5 ? f + 1.0 : f;
+    f = q != 0 ? f : m_copysign(0.0, a / b);
+    return b == 0 ? a / b : f;
+}
+
+static inline float m_fmodf(float a, float b)
+{
+    float u = m_absf(a), v = m_absf(b), q = m_truncf(u / v);
+    float r = m_fmaf(-q, v, u);
+    r = r < 0 ? r + v : r;
+    r = q < 0x1p24f ? r : (v > 0 ? u - u : (float)M_NAN);
+    r = u < v ? u : r;
+    return m_copysignf(b != b ? b : r, a);
+}
+
+static inline float m_remainderf(float a, float b)
+{
+    float r = m_fmodf(a, b);
+    return r != 0 && (b < 0) != (r < 0) ? r + b : r;
+}
+
+static inline float m_floor_divf(float a, float b)
+{
+    float r = m_fmodf(a, b), q = (a - r) / b;
+    q = r != 0 && (b < 0) != (r < 0) ? q - 1.0f : q;
+    float f = m_floorf(q);
+    f = q - f > 0.5f ? f + 1.0f : f;
+    f = q != 0 ? f : m_copysignf(0.0f, a / b);
+    return b == 0 ? a / b : f;
+}
+
+#endif
