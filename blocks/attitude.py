@@ -1,0 +1,57 @@
+"""Attitude and frames. A quaternion q = (w, x, y, z) turns a vector of the body into one of the world: v -> q v q*."""
+
+import torch
+
+from simdl import Block, Input, Param, output
+
+
+class FrameTransform(Block):
+    """A point of a mounted frame in the frame that carries it: y = rotate(attitude, u) + origin; and back again.
+
+    `attitude` and `origin` are the extrinsics, such as those of a camera on a car: where the mounted frame is, and how
+    it is turned. `back` is the inverse of the same, rotate(attitude*, u - origin). The quaternion need not have unit
+    length.
+
+    >>> from simdl import simulate
+    >>> camera = FrameTransform(attitude=[0.7071, 0.0, 0.0, 0.7071], origin=[1.0, 0.0, 0.5])  # turned left by 90 deg
+    >>> run = simulate(camera, 0, inputs={"u": [2.0, 0.0, 0.0]})
+    >>> [round(x, 9) + 0.0 for x in run["y"].at(0)[0].tolist()]
+    [1.0, 2.0, 0.5]
+    """
+
+    u = Input(shape=(3,), unit="m")
+    attitude: Param = Param([1.0, 0.0, 0.0, 0.0])
+    origin: Param = Param([0.0, 0.0, 0.0], unit="m")
+
+    @output(unit="m")
+    def y(self, u, attitude, origin):
+        return rotate(attitude, u) + origin
+
+    @output(unit="m")
+    def back(self, u, attitude, origin):
+        return rotate(conjugate(attitude), u - origin)
+
+
+def rotate(q, v):
+    """q v q* / |q|^2: v (lanes, 3) of the body in the world, for q (lanes, 4) of any length."""
+    w, axis = q[:, :1], q[:, 1:]
+    twice = 2 * cross(axis, v) / (q * q).sum(dim=1, keepdim=True)
+    return v + w * twice + cross(axis, twice)
+
+
+def conjugate(q):
+    """q*, the opposite turn."""
+    return torch.cat([q[:, :1], -q[:, 1:]], dim=1)
+
+
+def turning(q, omega):
+    """q' = q (0, omega) / 2 for a body rate (lanes, 3)."""
+    w, axis = q[:, :1], q[:, 1:]
+    return torch.cat([-(axis * omega).sum(dim=1, keepdim=True), w * omega + cross(axis, omega)], dim=1) / 2
+
+
+def cross(a, b):
+    """The cross product of vectors (lanes, 3)."""
+    x, y, z = a.unbind(dim=1)
+    u, v, w = b.unbind(dim=1)
+    return torch.stack([y * w - z * v, z * u - x * w, x * v - y * u], dim=1)
