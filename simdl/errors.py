@@ -6,6 +6,8 @@ SimdlError
 │   ├── LoopError        outputs that depend on themselves at one instant
 │   └── ProbeError       a method that mixes lanes, mutates, or is impure
 ├── RunError             a run that cannot start or go on
+│   ├── CompileError     a C compiler that is absent or fails; the run can go on in torch
+│   └── LoweringError    what the native engine cannot lower to C: it then runs in torch
 ├── RequirementError     a requirement that cannot be read or checked
 ├── DataError            shards, manifests, windows
 ├── NetworkError         modules, model cards, slots
@@ -89,6 +91,14 @@ class ProbeError(ModelError):
 
 class RunError(SimdlError):
     """A run that cannot start or go on."""
+
+
+class LoweringError(RunError):
+    """What the native engine cannot lower to C."""
+
+
+class CompileError(RunError):
+    """A C compiler that is absent or fails; the run can go on in torch."""
 
 
 class RequirementError(SimdlError):

@@ -1,0 +1,1 @@
+"""The native engine: models lowered to C, compiled, kept, and run."""
