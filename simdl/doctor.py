@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
-import stat
-import subprocess
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution, version
@@ -14,12 +11,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from simdl.engine.native.cache import contents, limit
+from simdl.engine.native.compiler import INSTALL, OPENMP, find_compiler, why_no_compiler
+from simdl.engine.native.folder import distrust, native_folder
+
 State = Literal["good", "absent", "warn", "broken"]
 
 NEEDED = ("torch", "numpy", "scipy", "simpy", "matplotlib", "hypothesis", "pydantic", "click", "rich", "safetensors",
           "jinja2")  # fmt: skip
 OLDEST_TORCH = (2, 10)  # older releases have known holes in the loading of weights
-COMPILERS = ("cc", "gcc", "clang", "zig")
 
 
 @dataclass(frozen=True)
@@ -34,18 +34,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Everything `simdl doctor` shows. Looks, and changes nothing."""
-    return [*_versions(), *_threads(), _compiler(), _accelerator(), _cache(), *_extras(), _terminal()]
-
-
-def cache_folder() -> Path:
-    """Where compiled models are kept: `simdl` under XDG_CACHE_HOME, or under the system's place for caches."""
-    given = os.environ.get("XDG_CACHE_HOME")
-    if given and Path(given).is_absolute():
-        return Path(given) / "simdl"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "simdl" / "cache"
-    base = Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
-    return base / "simdl"
+    return [*_versions(), *_threads(), *_compiler(), _accelerator(), _cache(), *_extras(), _terminal()]
 
 
 def _versions() -> list[Finding]:
@@ -97,22 +86,18 @@ def _numpy_blas() -> str:
         return "unknown"
 
 
-def _compiler() -> Finding:
-    where = {name: path for name in COMPILERS if (path := shutil.which(name)) is not None}
-    if not where:
-        advice = "only the native engine needs one: apt install gcc, xcode-select --install, or pip install ziglang"
-        return Finding("C compiler", f"none of {', '.join(COMPILERS)} found", "absent", advice)
-    lines = []
-    for name, path in where.items():
-        argument = "version" if name == "zig" else "--version"
-        try:
-            done = subprocess.run(
-                [path, argument], capture_output=True, text=True, timeout=10, stdin=subprocess.DEVNULL
-            )
-            lines.append(f"{name} ({(done.stdout or done.stderr).strip().splitlines()[0]})")
-        except (OSError, subprocess.SubprocessError, IndexError):
-            lines.append(f"{name} (does not answer)")
-    return Finding("C compiler", "; ".join(lines))
+def _compiler() -> list[Finding]:
+    compiler = find_compiler(remember=False)
+    if compiler is None:
+        why = why_no_compiler(remember=False)
+        advice = f"only the native engine needs one: {INSTALL}; SIMDL_CC names one"
+        return [Finding("C compiler", why, "absent", advice)]
+    about = f"{compiler.argv[0]}: {compiler.version}, for {compiler.target}"
+    found = [Finding("C compiler", about), Finding("flags for compiled models", " ".join(compiler.flags))]
+    if OPENMP in compiler.lacks:
+        advice = "install the compiler's OpenMP library: apt install libgomp1 or libomp-dev"
+        found.append(Finding("threads of compiled models", "one: the compiler has no OpenMP", "warn", advice))
+    return found
 
 
 def _accelerator() -> Finding:
@@ -131,20 +116,19 @@ def _accelerator() -> Finding:
 
 
 def _cache() -> Finding:
-    folder = cache_folder()
+    folder = native_folder()
+    reason = distrust(folder)
+    advice = "set XDG_CACHE_HOME to a folder that only you can write; until then nothing is kept between runs"
+    if reason is not None:
+        return Finding("cache", reason, "warn", advice)
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
-    about = nearest.lstat()
-    if hasattr(os, "getuid"):
-        if about.st_uid != os.getuid() and (nearest == folder or not os.access(nearest, os.W_OK)):
-            advice = "set XDG_CACHE_HOME to a folder of your own"
-            return Finding("cache", f"{nearest} belongs to user {about.st_uid}, not to you", "warn", advice)
-        if nearest == folder and about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            return Finding("cache", f"{folder} can be written by others", "warn", f"chmod go-w {folder}")
-        if folder.is_symlink():
-            return Finding("cache", f"{folder} is a link", "warn", "make it a folder of your own")
-    elif not os.access(nearest, os.W_OK):
-        return Finding("cache", f"{nearest} cannot be written", "warn", "set XDG_CACHE_HOME to a folder of your own")
-    return Finding("cache", f"{folder}{'' if folder.exists() else ' (not made yet)'}, yours")
+    if not os.access(nearest, os.W_OK):
+        return Finding("cache", f"{nearest} cannot be written", "warn", advice)
+    if nearest != folder:
+        return Finding("cache", f"{folder} (not made yet)")
+    count, size = contents()
+    most = f"at most {limit() / 2**20:g} MiB of them, SIMDL_CACHE_MIB"
+    return Finding("cache", f"{folder}: {count} compiled models, {size / 2**20:.1f} MiB ({most})")
 
 
 def _extras() -> list[Finding]:
