@@ -1,0 +1,51 @@
+"""W3 in simdl."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from benchmarks.cases import ATOL, FIRST, LONGEST, MU, RTOL, Case
+from benchmarks.data import Data
+from simdl import Block, Param, State, Tsit5, derivative, simulate
+from simdl.blocks import BouncingBall
+
+
+class VanDerPol(Block):
+    """x'' = mu (1 - x^2) x' - x."""
+
+    mu: Param = Param(MU)
+    x, v = State(2.0), State(0.0)
+
+    @derivative(x, v)
+    def motion(self, x, v, mu):
+        return v, mu * (1 - x**2) * v - x
+
+
+def van_der_pol(case: Case, data: Data, engine: str) -> Any:
+    """Only the end is recorded."""
+    block, x0 = VanDerPol(), torch.as_tensor(data.lane("x0", case))
+    solver = Tsit5(rtol=RTOL, atol=ATOL, first_step=FIRST)
+
+    def run() -> Any:
+        return simulate(block, case.until, set={"x": x0}, solver=solver, every=case.until, engine=engine)
+
+    return run, lambda run: {"state": torch.stack([run["x"].values[:, -1], run["v"].values[:, -1]], dim=1).numpy()}
+
+
+def ball(case: Case, data: Data, engine: str) -> Any:
+    """Impacts are the block's crossing."""
+    block, restitution = BouncingBall(), torch.as_tensor(data.lane("restitution", case))
+    solver = Tsit5(rtol=RTOL, atol=ATOL, first_step=FIRST, max_step=LONGEST)
+
+    def run() -> Any:
+        return simulate(block, case.until, set={"restitution": restitution}, solver=solver, every=case.until,
+                        engine=engine)  # fmt: skip
+
+    def read(run: Any) -> Any:
+        bounces = torch.bincount(torch.tensor([lane for lane, _, _ in run.events]), minlength=case.lanes)
+        state = torch.stack([run["h"].values[:, -1], run["v"].values[:, -1]], dim=1)
+        return {"state": state.numpy(), "bounces": bounces.double().numpy()}
+
+    return run, read
