@@ -73,35 +73,42 @@ static inline double m_clamp(double x, double low, double high) { return m_minim
 static inline float m_clampf(float x, float low, float high) { return m_minimumf(m_maximumf(x, low), high); }
 
 /* Trigonometry. x = k pi/2 + r, |r| <= pi/4, by fused multiplies with pi/2 in three parts (161 bits); the first step is
- * exact, and the third part joins late because it only matters next to a multiple of pi/2. |x| >= 2^50 (double) or
- * 2^20 (float) is taken for 0: bounded, sin^2 + cos^2 = 1. inf gives nan. Polynomials of sin 2^-55, cos 2^-59.
+ * exact, and the third part joins late because it only matters next to a multiple of pi/2. Beyond 2^50 (double)
+ * or 2^20 (float) |x| is taken for that limit: bounded, sin^2 + cos^2 = 1. inf gives nan. Polynomials of sin
+     2^-55, cos 2^-59.
  */
-static inline uint64_t m_quadrant(double a, double *s, double *c)
+static inline uint64_t m_quadrant(double a, double *s, double *s_rest, double *c, double *c_rest)
 {
-    a = a < 0x1p50 ? a : a - a;
+    double end = a - a;   /* nan from inf and nan */
+    a = 0x1p50 < a ? 0x1p50 : a;
     double t = m_fma(a, 0x1.45f306dc9c883p-1, M_ROUND);
     double k = t - M_ROUND;
-    double r = m_fma(-k, 0x1.1a62633145c07p-54, m_fma(-k, 0x1.921fb54442d18p+0, a));
-    double low = k * 0x1.f1976b7ed8fbcp-110;
-    double z = r * r, z2 = z * z, z4 = z2 * z2;
-    *s = r + m_fma(r * z, m_fma(z4, m_fma(z, 0x1.5deb31d167e93p-33, -0x1.ae5fb0a5df712p-26), m_fma(z2, m_fma(z,
-        0x1.71de373e0fee6p-19, -0x1.a01a019e3e0afp-13), m_fma(z, 0x1.1111111110a86p-7, -0x1.5555555555554p-3))),
-        low);
+    double r0 = m_fma(-k, 0x1.921fb54442d18p+0, a), p = k * 0x1.1a62633145c07p-54;
+    double r = r0 - p;
+    double low = ((r0 - r) - p) + m_fma(k, 0x1.f1976b7ed8fbcp-110, m_fma(-k, 0x1.1a62633145c07p-54, p) + end);
+    double z = r * r, z2 = z * z;
+    double r3 = r * z, e = m_fma(r3 * z2, m_fma(z2, m_fma(z, 0x1.5deb31d167e93p-33, -0x1.ae5fb0a5df712p-26),
+        m_fma(z, 0x1.71de373e0fee6p-19, -0x1.a01a019e3e0afp-13)), m_fma(r3, m_fma(z, 0x1.1111111110a86p-7,
+        -0x1.5555555555554p-3), low));
+    *s = r + e;
+    *s_rest = (r - *s) + e;
     double h = 0.5 * z, w = 1.0 - h;
-    *c = w + (((1.0 - w) - h) + m_fma(z2, m_fma(z4, m_fma(z, -0x1.905db35e3086ap-37, 0x1.1eeb3bafbb15dp-29),
-        m_fma(z2, m_fma(z, -0x1.27e4f9eb9238ep-22, 0x1.a01a019f2bd7bp-16), m_fma(z, -0x1.6c16c16c168dp-10,
-        0x1.5555555555555p-5))), -r * low));
+    e = ((1.0 - w) - h) + m_fma(z2 * z2, m_fma(z2, m_fma(z, -0x1.905db35e3086ap-37, 0x1.1eeb3bafbb15dp-29),
+        m_fma(z, -0x1.27e4f9eb9238ep-22, 0x1.a01a019f2bd7bp-16)), m_fma(z2, m_fma(z, -0x1.6c16c16c168dp-10,
+        0x1.5555555555555p-5), -r * low));
+    *c = w + e;
+    *c_rest = (w - *c) + e;
     return m_bits(t);
 }
 
 static inline void m_sincos(double x, double *s, double *c)
 {
-    double p, q;
-    uint64_t n = m_quadrant(m_abs(x), &p, &q);
+    double p, pl, q, ql;
+    uint64_t n = m_quadrant(m_abs(x), &p, &pl, &q, &ql);
     double odd = m_from((n & 1) << 62);
     double u = odd != 0 ? q : p, v = odd != 0 ? p : q;
-    *s = m_from(m_bits(u) ^ (((n << 62) ^ m_bits(x)) & M_SIGN));
-    *c = m_from(m_bits(v) ^ (((n + 1) << 62) & M_SIGN));
+    *s = u * m_from(M_ONE | (((n << 62) ^ m_bits(x)) & M_SIGN));
+    *c = v * m_from(M_ONE | (((n + 1) << 62) & M_SIGN));
 }
 
 static inline double m_sin(double x) { double s, c; m_sincos(x, &s, &c); return s; }
@@ -109,36 +116,44 @@ static inline double m_cos(double x) { double s, c; m_sincos(x, &s, &c); return 
 
 static inline double m_tan(double x)
 {
-    double p, q;
-    uint64_t n = m_quadrant(m_abs(x), &p, &q);
+    double p, pl, q, ql;
+    uint64_t n = m_quadrant(m_abs(x), &p, &pl, &q, &ql);
     double odd = m_from((n & 1) << 62);
-    double y = (odd != 0 ? q : p) / (odd != 0 ? p : q);
-    return m_from(m_bits(y) ^ (((n << 63) ^ m_bits(x)) & M_SIGN));
+    double a = odd != 0 ? q : p, al = odd != 0 ? ql : pl, b = odd != 0 ? p : q, bl = odd != 0 ? pl : ql;
+    double g = 1.0 / b, y = a * g;
+    y = m_fma(m_fma(-y, b, a) + m_fma(-y, bl, al), g, y);
+    return y * m_from(M_ONE | (((n << 63) ^ m_bits(x)) & M_SIGN));
 }
 
-static inline uint32_t m_quadrantf(float a, float *s, float *c)
+static inline uint32_t m_quadrantf(float a, float *s, float *s_rest, float *c, float *c_rest)
 {
-    a = a < 0x1p20f ? a : a - a;
+    float end = a - a;   /* nan from inf and nan */
+    a = 0x1p20f < a ? 0x1p20f : a;
     float t = m_fmaf(a, 0x1.45f306p-1f, M_ROUNDF);
     float k = t - M_ROUNDF;
-    float r = m_fmaf(k, 0x1.777a5cp-25f, m_fmaf(-k, 0x1.921fb6p+0f, a));
-    float low = k * 0x1.ee59dap-50f;
+    float r0 = m_fmaf(-k, 0x1.921fb6p+0f, a), p = k * 0x1.777a5cp-25f;
+    float r = r0 + p;
+    float low = ((r0 - r) + p) + m_fmaf(k, 0x1.ee59dap-50f, m_fmaf(k, 0x1.777a5cp-25f, -p) + end);
     float z = r * r, z2 = z * z;
-    *s = r + m_fmaf(r * z, m_fmaf(z2, -0x1.9a9318p-13f, m_fmaf(z, 0x1.110bc2p-7f, -0x1.555552p-3f)), low);
+    float e = m_fmaf(r * z, m_fmaf(z2, -0x1.9a9318p-13f, m_fmaf(z, 0x1.110bc2p-7f, -0x1.555552p-3f)), low);
+    *s = r + e;
+    *s_rest = (r - *s) + e;
     float h = 0.5f * z, w = 1.0f - h;
-    *c = w + (((1.0f - w) - h) + m_fmaf(z2, m_fmaf(z2, 0x1.9bacd6p-16f, m_fmaf(z, -0x1.6c128p-10f,
-        0x1.555554p-5f)), -r * low));
+    e = ((1.0f - w) - h) + m_fmaf(z2, m_fmaf(z2, 0x1.9bacd6p-16f, m_fmaf(z, -0x1.6c128p-10f, 0x1.555554p-5f)),
+        -r * low);
+    *c = w + e;
+    *c_rest = (w - *c) + e;
     return m_bitsf(t);
 }
 
 static inline void m_sincosf(float x, float *s, float *c)
 {
-    float p, q;
-    uint32_t n = m_quadrantf(m_absf(x), &p, &q);
+    float p, pl, q, ql;
+    uint32_t n = m_quadrantf(m_absf(x), &p, &pl, &q, &ql);
     float odd = m_fromf((n & 1) << 30);
     float u = odd != 0 ? q : p, v = odd != 0 ? p : q;
-    *s = m_fromf(m_bitsf(u) ^ (((n << 30) ^ m_bitsf(x)) & M_SIGNF));
-    *c = m_fromf(m_bitsf(v) ^ (((n + 1) << 30) & M_SIGNF));
+    *s = u * m_fromf(M_ONEF | (((n << 30) ^ m_bitsf(x)) & M_SIGNF));
+    *c = v * m_fromf(M_ONEF | (((n + 1) << 30) & M_SIGNF));
 }
 
 static inline float m_sinf(float x) { float s, c; m_sincosf(x, &s, &c); return s; }
@@ -146,11 +161,13 @@ static inline float m_cosf(float x) { float s, c; m_sincosf(x, &s, &c); return c
 
 static inline float m_tanf(float x)
 {
-    float p, q;
-    uint32_t n = m_quadrantf(m_absf(x), &p, &q);
+    float p, pl, q, ql;
+    uint32_t n = m_quadrantf(m_absf(x), &p, &pl, &q, &ql);
     float odd = m_fromf((n & 1) << 30);
-    float y = (odd != 0 ? q : p) / (odd != 0 ? p : q);
-    return m_fromf(m_bitsf(y) ^ (((n << 31) ^ m_bitsf(x)) & M_SIGNF));
+    float a = odd != 0 ? q : p, al = odd != 0 ? ql : pl, b = odd != 0 ? p : q, bl = odd != 0 ? pl : ql;
+    float g = 1.0f / b, y = a * g;
+    y = m_fmaf(m_fmaf(-y, b, a) + m_fmaf(-y, bl, al), g, y);
+    return y * m_fromf(M_ONEF | (((n << 31) ^ m_bitsf(x)) & M_SIGNF));
 }
 
 /* Inverse trigonometry. asin(s) = s + s z A(z), z = s^2 <= 1/4 (2^-57), and asin(x) = pi/2 - 2 asin(sqrt((1 - x)/2)).
@@ -166,12 +183,15 @@ static inline double m_asin_rest(double z)
         0x1.3333333332ecap-4, 0x1.5555555555556p-3))));
 }
 
+/* sqrt(z) - s. */
+static inline double m_sqrt_rest(double z, double s) { return z > 0 ? 0.5 * m_fma(-s, s, z) / s : 0; }
+
 static inline double m_asin(double x)
 {
     double a = m_abs(x);
     double z = a < 0.5 ? a * a : 0.5 * (1.0 - a);
     double s = a < 0.5 ? a : m_sqrt(z);
-    double e = s * m_asin_rest(z);
+    double e = m_fma(s, m_asin_rest(z), a < 0.5 ? 0 : m_sqrt_rest(z, s));
     double y = a < 0.5 ? s + e : 0x1.921fb54442d18p+0 - (2.0 * s + (2.0 * e - 0x1.1a62633145c07p-54));
     return m_copysign(y, x);
 }
@@ -181,7 +201,7 @@ static inline double m_acos(double x)
     double a = m_abs(x);
     double z = a < 0.5 ? a * a : 0.5 * (1.0 - a);
     double s = a < 0.5 ? x : m_sqrt(z);
-    double e = s * m_asin_rest(z);
+    double e = m_fma(s, m_asin_rest(z), a < 0.5 ? 0 : m_sqrt_rest(z, s));
     double near = 0x1.921fb54442d18p+0 - (s + (e - 0x1.1a62633145c07p-54));
     double low = 2.0 * (s + e), high = 0x1.921fb54442d18p+1 - (low - 0x1.1a62633145c07p-53);
     return a < 0.5 ? near : (x > 0 ? low : high);
@@ -194,7 +214,8 @@ static inline double m_angle(double b, double a)
     double top = far ? -a : (mid ? b - a : b), bottom = far ? b : (mid ? a + b : a);
     double high = far ? 0x1.921fb54442d18p+0 : (mid ? 0x1.921fb54442d18p-1 : 0.0);
     double low = far ? 0x1.1a62633145c07p-54 : (mid ? 0x1.1a62633145c07p-55 : 0.0);
-    double t = top / bottom;
+    double g = 1.0 / bottom, t = top * g;
+    low = m_fma(m_fma(-t, bottom, top), g, low);
     double z = t * t, z2 = z * z, z4 = z2 * z2, z8 = z4 * z4;
     return high + (t + m_fma(t * z, m_fma(z8, m_fma(z2, -0x1.3a03a36923274p-6, m_fma(z, 0x1.414ff0b841a9cp-5,
         -0x1.a09318ec93cecp-5)), m_fma(z4, m_fma(z2, m_fma(z, 0x1.dfe50abb518e4p-5, -0x1.10fa65570f9fep-4),
@@ -208,7 +229,7 @@ static inline double m_atan2(double y, double x)
 {
     double b = m_abs(y), a = m_abs(x);
     int same = a == M_INFINITY && b == M_INFINITY, zero = b == 0 && a == 0;
-    double scale = a > 0x1p1000 || b > 0x1p1000 ? 0x1p-4 : 1.0;
+    double most = a > b ? a : b, scale = most > 0x1p900 ? 0x1p-200 : (most < 0x1p-800 ? 0x1p200 : 1.0);
     double angle = m_angle(same ? 1.0 : b * scale, same || zero ? 1.0 : a * scale);
     double back = 0x1.921fb54442d18p+1 - (angle - 0x1.1a62633145c07p-53);
     return m_copysign(m_copysign(1.0, x) < 0 ? back : angle, y);
@@ -221,12 +242,15 @@ static inline float m_asin_restf(float z)
         0x1.332732p-4f, 0x1.55555ep-3f)));
 }
 
+/* sqrt(z) - s. */
+static inline float m_sqrt_restf(float z, float s) { return z > 0 ? 0.5f * m_fmaf(-s, s, z) / s : 0; }
+
 static inline float m_asinf(float x)
 {
     float a = m_absf(x);
     float z = a < 0.5f ? a * a : 0.5f * (1.0f - a);
     float s = a < 0.5f ? a : m_sqrtf(z);
-    float e = s * m_asin_restf(z);
+    float e = m_fmaf(s, m_asin_restf(z), a < 0.5f ? 0 : m_sqrt_restf(z, s));
     float y = a < 0.5f ? s + e : 0x1.921fb6p+0f - (2.0f * s + (2.0f * e + 0x1.777a5cp-25f));
     return m_copysignf(y, x);
 }
@@ -236,7 +260,7 @@ static inline float m_acosf(float x)
     float a = m_absf(x);
     float z = a < 0.5f ? a * a : 0.5f * (1.0f - a);
     float s = a < 0.5f ? x : m_sqrtf(z);
-    float e = s * m_asin_restf(z);
+    float e = m_fmaf(s, m_asin_restf(z), a < 0.5f ? 0 : m_sqrt_restf(z, s));
     float near = 0x1.921fb6p+0f - (s + (e + 0x1.777a5cp-25f));
     float low = 2.0f * (s + e), high = 0x1.921fb6p+1f - (low + 0x1.777a5cp-24f);
     return a < 0.5f ? near : (x > 0 ? low : high);
@@ -248,7 +272,8 @@ static inline float m_anglef(float b, float a)
     float top = far ? -a : (mid ? b - a : b), bottom = far ? b : (mid ? a + b : a);
     float high = far ? 0x1.921fb6p+0f : (mid ? 0x1.921fb6p-1f : 0.0f);
     float low = far ? -0x1.777a5cp-25f : (mid ? -0x1.777a5cp-26f : 0.0f);
-    float t = top / bottom;
+    float g = 1.0f / bottom, t = top * g;
+    low = m_fmaf(m_fmaf(-t, bottom, top), g, low);
     float z = t * t, z2 = z * z, z4 = z2 * z2;
     return high + (t + m_fmaf(t * z, m_fmaf(z4, -0x1.08351cp-4f, m_fmaf(z2, m_fmaf(z, 0x1.b80b48p-4f,
         -0x1.241ffap-3f), m_fmaf(z, 0x1.99973p-3f, -0x1.555554p-2f))), low));
@@ -260,22 +285,22 @@ static inline float m_atan2f(float y, float x)
 {
     float b = m_absf(y), a = m_absf(x);
     int same = a == (float)M_INFINITY && b == (float)M_INFINITY, zero = b == 0 && a == 0;
-    float scale = a > 0x1p120f || b > 0x1p120f ? 0x1p-4f : 1.0f;
+    float most = a > b ? a : b, scale = most > 0x1p100f ? 0x1p-40f : (most < 0x1p-80f ? 0x1p40f : 1.0f);
     float angle = m_anglef(same ? 1.0f : b * scale, same || zero ? 1.0f : a * scale);
     float back = 0x1.921fb6p+1f - (angle + 0x1.777a5cp-24f);
     return m_copysignf(m_copysignf(1.0f, x) < 0 ? back : angle, y);
 }
 
-/* Exponentials. x = k ln 2 + r, |r| <= ln(2)/2; e^r - 1 = r + r^2 E(r) (2^-56). 2^k is applied in two factors, so that
+/* Exponentials. x = k ln 2 + r, |r| <= ln(2)/2; e^r - 1 = r + r^2 E(r) (2^-55). 2^k is applied in two factors, so that
  * overflow and subnormal results round once.
  */
-static inline double m_exp_rest(double r)
+static inline double m_exp_rest(double r, double base)
 {
-    double r2 = r * r, r4 = r2 * r2, r8 = r4 * r4;
-    return r2 * m_fma(r8, m_fma(r, 0x1.af39c20098071p-26, 0x1.28926932adb78p-22), m_fma(r4, m_fma(r2, m_fma(r,
-        0x1.71de0d383914ap-19, 0x1.a019b84d17a8p-16), m_fma(r, 0x1.a01a01a7e29cdp-13, 0x1.6c16c178bd6bcp-10)),
-        m_fma(r2, m_fma(r, 0x1.111111111098cp-7, 0x1.5555555553ce3p-5), m_fma(r, 0x1.5555555555556p-3,
-        0x1.0000000000001p-1))));
+    double r2 = r * r, r4 = r2 * r2;
+    return m_fma(r2 * r4, m_fma(r4, m_fma(r, 0x1.af39c20098071p-26, 0x1.28926932adb78p-22), m_fma(r2, m_fma(r,
+        0x1.71de0d383914ap-19, 0x1.a019b84d17a8p-16), m_fma(r, 0x1.a01a01a7e29cdp-13, 0x1.6c16c178bd6bcp-10))),
+        m_fma(r2, m_fma(r2, m_fma(r, 0x1.111111111098cp-7, 0x1.5555555553ce3p-5), m_fma(r, 0x1.5555555555556p-3,
+        0x1.0000000000001p-1)), base));
 }
 
 /* (1 + t) 2^k for |k| < 2000. */
@@ -286,28 +311,36 @@ static inline double m_scale(double t, double k)
     return m_fma(t, first, first) * m_power2(k - (h - M_ROUND));
 }
 
-/* e^(x + low) 2^shift for a low far below x. */
+/* e^(x + low) 2^shift for a low far below x; the rounding of r is put back. */
 static inline double m_exp_of(double x, double low, double shift)
 {
-    x = 800.0 < x ? 800.0 : x;
-    x = -800.0 > x ? -800.0 : x;
     double k = m_fma(x, 0x1.71547652b82fep+0, M_ROUND) - M_ROUND;
-    double r = m_fma(-k, 0x1.abc9e3b39803fp-56, m_fma(-k, 0x1.62e42fefa39efp-1, x)) + low;
-    return m_scale(r + m_exp_rest(r), k + shift);
+    double r0 = m_fma(-k, 0x1.62e42fefa39efp-1, x), p = m_fma(k, 0x1.abc9e3b39803fp-56, -low);
+    double r = r0 - p;
+    double y = m_scale(r + m_exp_rest(r, (r0 - r) - p), k + shift);
+    y = x > 800.0 ? M_INFINITY : y;
+    return x < -800.0 ? 0.0 : y;
 }
 
-static inline double m_exp(double x) { return m_exp_of(x, 0.0, 0.0); }
+static inline double m_exp(double x)
+{
+    double k = m_fma(x, 0x1.71547652b82fep+0, M_ROUND) - M_ROUND;
+    double r = m_fma(-k, 0x1.abc9e3b39803fp-56, m_fma(-k, 0x1.62e42fefa39efp-1, x));
+    double y = m_scale(m_exp_rest(r, r), k);
+    y = x > 800.0 ? M_INFINITY : y;
+    return x < -800.0 ? 0.0 : y;
+}
 
 static inline double m_exp2(double x)
 {
     x = 1100.0 < x ? 1100.0 : x;
     x = -1100.0 > x ? -1100.0 : x;
     double k = (x + M_ROUND) - M_ROUND;
-    double r = x - k, r2 = r * r, r4 = r2 * r2, r8 = r4 * r4;
-    return m_scale(m_fma(r2, m_fma(r8, m_fma(r, 0x1.e9bcd4e31cbbap-32, 0x1.e5eb174f596a7p-28), m_fma(r4,
-        m_fma(r2, m_fma(r, 0x1.b525080c0e359p-24, 0x1.62bfe3e1f42e8p-20), m_fma(r, 0x1.ffcbfc62140e6p-17,
-        0x1.430913039a652p-13)), m_fma(r2, m_fma(r, 0x1.5d87fe78a5d9ep-10, 0x1.3b2ab6fba3804p-7), m_fma(r,
-        0x1.c6b08d704a0cp-5, 0x1.ebfbdff82c59p-3)))), r * 0x1.62e42fefa39efp-1), k);
+    double r = x - k, r2 = r * r, r4 = r2 * r2;
+    return m_scale(m_fma(r2 * r4, m_fma(r4, m_fma(r, 0x1.e9bcd4e31cbbap-32, 0x1.e5eb174f596a7p-28), m_fma(r2,
+        m_fma(r, 0x1.b525080c0e359p-24, 0x1.62bfe3e1f42e8p-20), m_fma(r, 0x1.ffcbfc62140e6p-17,
+        0x1.430913039a652p-13))), m_fma(r2, m_fma(r2, m_fma(r, 0x1.5d87fe78a5d9ep-10, 0x1.3b2ab6fba3804p-7),
+        m_fma(r, 0x1.c6b08d704a0cp-5, 0x1.ebfbdff82c59p-3)), r * 0x1.62e42fefa39efp-1)), k);
 }
 
 static inline double m_expm1(double x)
@@ -315,21 +348,21 @@ static inline double m_expm1(double x)
     double v = 800.0 < x ? 800.0 : x;
     v = -60.0 > v ? -60.0 : v;
     double k = m_fma(v, 0x1.71547652b82fep+0, M_ROUND) - M_ROUND;
-    double r = m_fma(-k, 0x1.abc9e3b39803fp-56, m_fma(-k, 0x1.62e42fefa39efp-1, v));
-    double t = r + m_exp_rest(r);
+    double r0 = m_fma(-k, 0x1.62e42fefa39efp-1, v), p = k * 0x1.abc9e3b39803fp-56;
+    double r = r0 - p, e = m_exp_rest(r, (r0 - r) - p);
     double h = (m_fma(k, 0.5, M_ROUND)) - M_ROUND;
     double first = m_power2(h), back = m_power2(h - k);
-    return m_copysign(m_fma(t, first, first - back) * m_power2(k - h), x);
+    return m_copysign(m_fma(e, first, m_fma(r, first, first - back)) * m_power2(k - h), x);
 }
 
-/* sinh: a polynomial below 1 (2^-57); else from e^|x| / 2, which does not overflow early. */
+/* sinh: a polynomial below 1.25 (2^-56); else from e^|x| / 2, which does not overflow early. */
 static inline double m_sinh(double x)
 {
-    double a = m_abs(x), z = a * a, z2 = z * z, z4 = z2 * z2;
+    double a = m_abs(x), z = a * a, z2 = z * z, z4 = z2 * z2, z8 = z4 * z4;
     double e = m_exp_of(a, 0.0, -1.0);
-    double y = a < 1.0 ? m_fma(a * z, m_fma(z4, m_fma(z2, m_fma(z, 0x1.99f0806c2628dp-49,
-        0x1.ae777c36fd5b6p-41), m_fma(z, 0x1.612467ccb226p-33, 0x1.ae6456792a77fp-26)), m_fma(z2, m_fma(z,
-        0x1.71de3a556f96cp-19, 0x1.a01a01a01a001p-13), m_fma(z, 0x1.1111111111111p-7, 0x1.5555555555555p-3))),
+    double y = a < 1.25 ? m_fma(a * z, m_fma(z4, m_fma(z2, m_fma(z, 0x1.9ca4fb518cf34p-49,
+        0x1.ae6c38129fe1ep-41), m_fma(z, 0x1.61247a6b2aaap-33, 0x1.ae64565a65f01p-26)), m_fma(z2, m_fma(z,
+        0x1.71de3a5589d7dp-19, 0x1.a01a01a019eaap-13), m_fma(z, 0x1.1111111111111p-7, 0x1.5555555555555p-3))),
         a) : e - 0.25 / e;
     return m_copysign(y, x);
 }
@@ -340,20 +373,21 @@ static inline double m_cosh(double x)
     return e + 0.25 / e;
 }
 
-/* tanh(z) = z + z^3 R/C, z = |x| - k ln(2)/2, with k = 0 up to 0.55 (2^-57); with S = C + z^2 R,
+/* tanh(z) = z + z^3 R/C, z = |x| - k ln(2)/2, with k = 0 up to 0.7 (2^-57); with S = C + z^2 R,
  * e^2z = (C + z S)/(C - z S) and tanh |x| = 1 - 2 (C - z S)/(2^k (C + z S) + (C - z S)): one division serves both.
  */
 static inline double m_tanh(double x)
 {
     double a = m_abs(x);
     a = 20.0 < a ? 20.0 : a;
-    int small = a < 0.55;
+    int small = a < 0.7;
     double t = small ? M_ROUND : m_fma(a, 0x1.71547652b82fep+1, M_ROUND);
     double k = t - M_ROUND;
     double z1 = m_fma(-k, 0x1.abc9e3b39803fp-57, m_fma(-k, 0x1.62e42fefa39efp-2, a));
     double z = z1 * z1, z2 = z * z;
-    double p = z * m_fma(z2, -0x1.a1f9ccd583779p-13, m_fma(z, -0x1.4fe6580f68fe1p-6, -0x1.5555555555555p-2));
-    double c = m_fma(z2, m_fma(z, 0x1.b16bc138bc776p-13, 0x1.7dab1df380059p-6), m_fma(z, 0x1.d894ca1c7d48p-2, 0x1p0));
+    double p = z * m_fma(z2, m_fma(z, -0x1.2b70a6a241cd5p-26, -0x1.ff1dbfefb6b22p-13), m_fma(z,
+        -0x1.5eec4c5abc2c7p-6, -0x1.5555555555555p-2));
+    double c = m_fma(z2, m_fma(z, 0x1.0b27c35d29d2bp-12, 0x1.91e11acd4af75p-6), m_fma(z, 0x1.db65e7ea9ce1fp-2, 0x1p0));
     double s = p + c;
     double down = m_fma(-z1, s, c), up = m_fma(z1, s, c);
     double power = m_from((m_bits(t) << 52) + M_ONE);
@@ -362,18 +396,28 @@ static inline double m_tanh(double x)
     return m_copysign((small ? a : 1.0) + top / bottom, x);
 }
 
-/* 1/(1 + e^-x) without overflow or cancellation on either side. */
+/* 1/(1 + e^-|x|), times e^-|x| = 2^k (1 + t) below 0; the errors of the sum and of the division are put back. */
 static inline double m_sigmoid(double x)
 {
-    double e = m_exp(-m_abs(x));
-    return (x < 0 ? e : 1.0) / (1.0 + e);
+    double a = -m_abs(x);
+    a = -800.0 > a ? -800.0 : a;
+    double k = m_fma(a, 0x1.71547652b82fep+0, M_ROUND) - M_ROUND;
+    double r0 = m_fma(-k, 0x1.62e42fefa39efp-1, a), p = k * 0x1.abc9e3b39803fp-56;
+    double r = r0 - p, t = r + m_exp_rest(r, (r0 - r) - p);
+    double h = m_fma(k, 0.5, M_ROUND) - M_ROUND;
+    double first = m_power2(h), second = m_power2(k - h);
+    double e = m_fma(t, first, first) * second;
+    double d = 1.0 + e, g = 1.0 / d;
+    double rest = m_fma(-((1.0 - d) + e), g, m_fma(-d, g, 1.0));
+    double y = x < 0 ? g * first : g;
+    return m_fma(y, x < 0 ? t + rest : rest, y) * (x < 0 ? second : 1.0);
 }
 
-static inline float m_exp_restf(float r)
+static inline float m_exp_restf(float r, float base)
 {
-    float r2 = r * r, r4 = r2 * r2;
-    return r2 * m_fmaf(r4, 0x1.6d1254p-10f, m_fmaf(r2, m_fmaf(r, 0x1.120cbap-7f, 0x1.555518p-5f), m_fmaf(r,
-        0x1.5554dcp-3f, 0x1p-1f)));
+    float r2 = r * r;
+    return m_fmaf(r2 * r2, m_fmaf(r2, 0x1.6d1254p-10f, m_fmaf(r, 0x1.120cbap-7f, 0x1.555518p-5f)), m_fmaf(r2,
+        m_fmaf(r, 0x1.5554dcp-3f, 0x1p-1f), base));
 }
 
 static inline float m_scalef(float t, float k)
@@ -385,14 +429,22 @@ static inline float m_scalef(float t, float k)
 
 static inline float m_exp_off(float x, float shift)
 {
-    x = 120.0f < x ? 120.0f : x;
-    x = -120.0f > x ? -120.0f : x;
     float k = m_fmaf(x, 0x1.715476p+0f, M_ROUNDF) - M_ROUNDF;
-    float r = m_fmaf(k, 0x1.05c61p-29f, m_fmaf(-k, 0x1.62e43p-1f, x));
-    return m_scalef(r + m_exp_restf(r), k + shift);
+    float r0 = m_fmaf(-k, 0x1.62e43p-1f, x), p = k * 0x1.05c61p-29f;
+    float r = r0 + p;
+    float y = m_scalef(r + m_exp_restf(r, (r0 - r) + p), k + shift);
+    y = x > 120.0f ? (float)M_INFINITY : y;
+    return x < -120.0f ? 0.0f : y;
 }
 
-static inline float m_expf(float x) { return m_exp_off(x, 0.0f); }
+static inline float m_expf(float x)
+{
+    float k = m_fmaf(x, 0x1.715476p+0f, M_ROUNDF) - M_ROUNDF;
+    float r = m_fmaf(k, 0x1.05c61p-29f, m_fmaf(-k, 0x1.62e43p-1f, x));
+    float y = m_scalef(m_exp_restf(r, r), k);
+    y = x > 120.0f ? (float)M_INFINITY : y;
+    return x < -120.0f ? 0.0f : y;
+}
 
 static inline float m_exp2f(float x)
 {
@@ -409,19 +461,19 @@ static inline float m_expm1f(float x)
     float v = 120.0f < x ? 120.0f : x;
     v = -30.0f > v ? -30.0f : v;
     float k = m_fmaf(v, 0x1.715476p+0f, M_ROUNDF) - M_ROUNDF;
-    float r = m_fmaf(k, 0x1.05c61p-29f, m_fmaf(-k, 0x1.62e43p-1f, v));
-    float t = r + m_exp_restf(r);
+    float r0 = m_fmaf(-k, 0x1.62e43p-1f, v), p = k * 0x1.05c61p-29f;
+    float r = r0 + p, e = m_exp_restf(r, (r0 - r) + p);
     float h = (m_fmaf(k, 0.5f, M_ROUNDF)) - M_ROUNDF;
     float first = m_power2f(h), back = m_power2f(h - k);
-    return m_copysignf(m_fmaf(t, first, first - back) * m_power2f(k - h), x);
+    return m_copysignf(m_fmaf(e, first, m_fmaf(r, first, first - back)) * m_power2f(k - h), x);
 }
 
 static inline float m_sinhf(float x)
 {
-    float a = m_absf(x), z = a * a, z2 = z * z;
+    float a = m_absf(x), z = a * a, z2 = z * z, z4 = z2 * z2;
     float e = m_exp_off(a, -1.0f);
-    float y = a < 1.0f ? m_fmaf(a * z, m_fmaf(z2, m_fmaf(z, 0x1.78a70ep-19f, 0x1.a009p-13f), m_fmaf(z,
-        0x1.11111ep-7f, 0x1.555556p-3f)), a) : e - 0.25f / e;
+    float y = a < 1.25f ? m_fmaf(a * z, m_fmaf(z4, 0x1.b94d0ep-26f, m_fmaf(z2, m_fmaf(z, 0x1.71c048p-19f,
+        0x1.a01a44p-13f), m_fmaf(z, 0x1.11111p-7f, 0x1.555556p-3f))), a) : e - 0.25f / e;
     return m_copysignf(y, x);
 }
 
@@ -435,13 +487,13 @@ static inline float m_tanhf(float x)
 {
     float a = m_absf(x);
     a = 10.0f < a ? 10.0f : a;
-    int small = a < 0.55f;
+    int small = a < 0.6f;
     float t = small ? M_ROUNDF : m_fmaf(a, 0x1.715476p+1f, M_ROUNDF);
     float k = t - M_ROUNDF;
     float z1 = m_fmaf(k, 0x1.05c61p-30f, m_fmaf(-k, 0x1.62e43p-2f, a));
     float z = z1 * z1;
-    float p = z * m_fmaf(z, -0x1.9888ecp-10f, -0x1.555554p-2f);
-    float c = m_fmaf(z, 0x1.9e6226p-2f, 0x1p0f);
+    float p = z * m_fmaf(z, -0x1.9752acp-10f, -0x1.555552p-2f);
+    float c = m_fmaf(z, 0x1.9e5e24p-2f, 0x1p0f);
     float s = p + c;
     float down = m_fmaf(-z1, s, c), up = m_fmaf(z1, s, c);
     float power = m_fromf((m_bitsf(t) << 23) + M_ONEF);
@@ -452,8 +504,18 @@ static inline float m_tanhf(float x)
 
 static inline float m_sigmoidf(float x)
 {
-    float e = m_expf(-m_absf(x));
-    return (x < 0 ? e : 1.0f) / (1.0f + e);
+    float a = -m_absf(x);
+    a = -120.0f > a ? -120.0f : a;
+    float k = m_fmaf(a, 0x1.715476p+0f, M_ROUNDF) - M_ROUNDF;
+    float r0 = m_fmaf(-k, 0x1.62e43p-1f, a), p = k * 0x1.05c61p-29f;
+    float r = r0 + p, t = r + m_exp_restf(r, (r0 - r) + p);
+    float h = m_fmaf(k, 0.5f, M_ROUNDF) - M_ROUNDF;
+    float first = m_power2f(h), second = m_power2f(k - h);
+    float e = m_fmaf(t, first, first) * second;
+    float d = 1.0f + e, g = 1.0f / d;
+    float rest = m_fmaf(-((1.0f - d) + e), g, m_fmaf(-d, g, 1.0f));
+    float y = x < 0 ? g * first : g;
+    return m_fmaf(y, x < 0 ? t + rest : rest, y) * (x < 0 ? second : 1.0f);
 }
 
 /* Logarithms. x = 2^k m, sqrt(1/2) <= m < sqrt(2), f = m - 1, s = f/(2 + f):
@@ -518,12 +580,12 @@ static inline double m_log10(double x)
     return m_log_base(x, 0x1.bcb7b1526e50ep-2, 0x1.95355baaafad3p-57, 0x1.34413509f7000p-2, 0x1.3fde623e2566bp-43);
 }
 
-/* log(u), u = 1 + x rounded, with the rounding error put back into f. */
-static inline double m_log1p(double x)
+/* log(1 + x + low), low far below x, from u = 1 + x rounded; the rounding error is put back into f. */
+static inline double m_log1p_of(double x, double low)
 {
     double u = 1.0 + x, k, m;
     m_split(u, &k, &m);
-    double lost = (x - (u - 1.0)) * m_power2(k > 1000.0 ? -1000.0 : -k);
+    double lost = ((x - (u - 1.0)) + low) * m_power2(k > 1000.0 ? -1000.0 : -k);
     double f = (m - 1.0) + lost, h = 0.5 * f * f, s = f / (2.0 + f);
     double z = s * s, z2 = z * z, z4 = z2 * z2;
     double v = m_fma(s, m_fma(z, m_fma(z4, m_fma(z2, 0x1.2b5b5fb2eac92p-3, m_fma(z, 0x1.39fe208c33457p-3,
@@ -532,11 +594,14 @@ static inline double m_log1p(double x)
     return m_copysign(m_log_ends(u, m_fma(k, 0x1.62e42fefa3800p-1, f - (h - v))), x);
 }
 
+static inline double m_log1p(double x) { return m_log1p_of(x, 0); }
+
 static inline double m_asinh(double x)
 {
     double a = m_abs(x), z = a * a;
     int large = a > 0x1p28;
-    double y = m_log1p(large ? a : a + z / (1.0 + m_sqrt(1.0 + z)));
+    double e = z / (1.0 + m_sqrt(1.0 + z)), u = a + e;
+    double y = m_log1p_of(large ? a : u, large ? 0 : (a - u) + e);
     return m_copysign(large ? y + 0x1.62e42fefa39efp-1 : y, x);
 }
 
@@ -544,15 +609,17 @@ static inline double m_acosh(double x)
 {
     double t = x - 1.0;
     int large = x > 0x1p28;
-    double y = m_log1p(large ? x : t + m_sqrt(m_fma(t, t, 2.0 * t)));
+    double q = m_fma(t, t, 2.0 * t), s = m_sqrt(q), u = s + t;
+    double e = m_sqrt_rest(q, s) + (q > 0 ? 0.5 * m_fma(t, t, 2.0 * t - q) / s : 0);
+    double y = m_log1p_of(large ? x : u, large ? 0 : ((s - u) + t) + e);
     return x < 1.0 ? M_NAN : (large ? y + 0x1.62e42fefa39efp-1 : y);
 }
 
 static inline double m_atanh(double x)
 {
     double a = m_abs(x), d = 2.0 * a;
-    double t = a < 0.5 ? d + d * a / (1.0 - a) : d / (1.0 - a);
-    return m_copysign(0.5 * m_log1p(t), x);
+    double e = (a < 0.5 ? d * a : d) / (1.0 - a), u = a < 0.5 ? d + e : e;
+    return m_copysign(0.5 * m_log1p_of(u, a < 0.5 ? (d - u) + e : 0), x);
 }
 
 /* log |x| in two doubles (about 68 bits): s = f/(m + 1) and the term 2 s^3/3 in two doubles, the rest (2^-66) in one.
@@ -635,11 +702,11 @@ static inline float m_log10f(float x)
     return m_log_basef(x, 0x1.bcb7b2p-2f, -0x1.5b235ep-27f, 0x1.344p-2f, 0x1.3509f8p-18f);
 }
 
-static inline float m_log1pf(float x)
+static inline float m_log1p_off(float x, float low)
 {
     float u = 1.0f + x, k, m;
     m_splitf(u, &k, &m);
-    float lost = (x - (u - 1.0f)) * m_power2f(k > 100.0f ? -100.0f : -k);
+    float lost = ((x - (u - 1.0f)) + low) * m_power2f(k > 100.0f ? -100.0f : -k);
     float f = (m - 1.0f) + lost, h = 0.5f * f * f, s = f / (2.0f + f);
     float z = s * s, z2 = z * z;
     float v = m_fmaf(s, m_fmaf(z, m_fmaf(z2, 0x1.2ee73ep-2f, m_fmaf(z, 0x1.997c2ap-2f, 0x1.55555cp-1f)), h), k *
@@ -647,11 +714,14 @@ static inline float m_log1pf(float x)
     return m_copysignf(m_log_endsf(u, m_fmaf(k, 0x1.62ep-1f, f - (h - v))), x);
 }
 
+static inline float m_log1pf(float x) { return m_log1p_off(x, 0); }
+
 static inline float m_asinhf(float x)
 {
     float a = m_absf(x), z = a * a;
     int large = a > 0x1p14f;
-    float y = m_log1pf(large ? a : a + z / (1.0f + m_sqrtf(1.0f + z)));
+    float e = z / (1.0f + m_sqrtf(1.0f + z)), u = a + e;
+    float y = m_log1p_off(large ? a : u, large ? 0 : (a - u) + e);
     return m_copysignf(large ? y + 0x1.62e43p-1f : y, x);
 }
 
@@ -659,15 +729,17 @@ static inline float m_acoshf(float x)
 {
     float t = x - 1.0f;
     int large = x > 0x1p14f;
-    float y = m_log1pf(large ? x : t + m_sqrtf(m_fmaf(t, t, 2.0f * t)));
+    float q = m_fmaf(t, t, 2.0f * t), s = m_sqrtf(q), u = s + t;
+    float e = m_sqrt_restf(q, s) + (q > 0 ? 0.5f * m_fmaf(t, t, 2.0f * t - q) / s : 0);
+    float y = m_log1p_off(large ? x : u, large ? 0 : ((s - u) + t) + e);
     return x < 1.0f ? (float)M_NAN : (large ? y + 0x1.62e43p-1f : y);
 }
 
 static inline float m_atanhf(float x)
 {
     float a = m_absf(x), d = 2.0f * a;
-    float t = a < 0.5f ? d + d * a / (1.0f - a) : d / (1.0f - a);
-    return m_copysignf(0.5f * m_log1pf(t), x);
+    float e = (a < 0.5f ? d * a : d) / (1.0f - a), u = a < 0.5f ? d + e : e;
+    return m_copysignf(0.5f * m_log1p_off(u, a < 0.5f ? (d - u) + e : 0), x);
 }
 
 /* In double, whose single logarithm is exact enough. */
