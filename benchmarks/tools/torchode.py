@@ -1,4 +1,7 @@
-"""torchode: Tsit5 with steps of its own for each lane of a batch, by masks; compiled by TorchScript."""
+"""torchode: Tsit5 with steps of its own for each lane of a batch, by masks, eager.
+
+Its authors compile it with TorchScript, which the torch of the constraints no longer does for it.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ def field(t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 def van_der_pol(case: Case, data: Data) -> Any:
-    """AutoDiffAdjoint.solve through torch.jit, the form that its authors call fastest."""
+    """AutoDiffAdjoint.solve, without gradients."""
     assert MU == 5.0
     x0 = torch.as_tensor(data.lane("x0", case))
     start = torch.stack((x0, torch.zeros_like(x0)), dim=1)
@@ -28,12 +31,11 @@ def van_der_pol(case: Case, data: Data) -> Any:
     problem, dt0 = torchode.InitialValueProblem(start, *ends), torch.full_like(x0, FIRST)
     term = torchode.ODETerm(field)
     solver = torchode.AutoDiffAdjoint(torchode.Tsit5(term=term), torchode.IntegralController(ATOL, RTOL, term=term))
-    compiled = torch.jit.script(solver.double())
+    solver = solver.double()
 
     def run() -> Any:
         with torch.no_grad():
-            return compiled.solve(problem, None, dt0)
+            return solver.solve(problem, None, dt0)
 
     run()
-    run()  # TorchScript optimises at the second call
     return run, lambda solution: {"state": solution.ys[:, -1].numpy()}
