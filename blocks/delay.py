@@ -76,7 +76,7 @@ class Interpolation(Block):
         zero = last - torch.round(newest / spacing)  # where the sample at t = 0 lies
         base = torch.maximum(torch.floor(place) - 1.0, zero).clamp(0.0, last - 3.0)
         x = (place - base).to(ring.dtype)
-        a, b, c, d = ring.gather(1, base.long().unsqueeze(1) + torch.arange(4)).unbind(1)
+        a, b, c, d = ring.gather(1, base.long().unsqueeze(1) + torch.arange(4, device=ring.device)).unbind(1)
         cubic = (x * (x - 1) * (x - 2) * d - (x - 1) * (x - 2) * (x - 3) * a) / 6
         cubic = cubic + (x * (x - 2) * (x - 3) * b - x * (x - 1) * (x - 3) * c) / 2
         cubic = torch.where((place < 0.0) | (place > last + 1e-6), math.nan, cubic)
