@@ -153,12 +153,12 @@ class _Order:
             return None
 
     def _made(self, path: Path) -> tuple[ctypes.CDLL, bool]:
-        body = self._compiled(path.parent)
+        body, path = self._compiled(path)
         try:
             library = open_library(body)
         except OSError as error:
             raise CompileError(
-                f"C compiler {self.compiler.argv[0]}", f"wrote what cannot be loaded: {error}", "a shared library",
+                f"C compiler {self.compiler.argv[0]}", f"its library loads alone and not here: {error}", "a library",
                 "see `simdl doctor`; SIMDL_CC names another compiler, SIMDL_CC=none runs in torch",
             ) from error  # fmt: skip
         if self.check is not None:
@@ -173,9 +173,11 @@ class _Order:
             _tidy(path.parent)
         return library, self.check is not None
 
-    def _compiled(self, folder: Path) -> bytes:
+    def _compiled(self, path: Path) -> tuple[bytes, Path]:
+        """The library, and where to keep it: another place where the folder takes no files."""
+        folder = path.parent
         try:
-            return compile_library(self.compiler, self.source, self.flags, folder)
+            return compile_library(self.compiler, self.source, self.flags, folder), path
         except OSError as error:
             reason = error.strerror
         except CompileError:
@@ -185,7 +187,7 @@ class _Order:
         warn(f"{folder} cannot be written ({reason}): {_HERE_ONLY}")
         place = temporary()
         try:
-            return compile_library(self.compiler, self.source, self.flags, place)
+            return compile_library(self.compiler, self.source, self.flags, place), self.path(place)
         except OSError as error:
             raise CompileError(
                 str(place), f"cannot be written: {error.strerror}", "room for a library", "free the disk or set TMPDIR"

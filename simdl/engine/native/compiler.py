@@ -12,8 +12,6 @@ import json
 import os
 import platform
 import shutil
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -25,8 +23,10 @@ from pathlib import Path
 
 from simdl.engine.native.cpu import cpu_features, cpu_name
 from simdl.engine.native.folder import native_folder, temporary, usable
+from simdl.engine.native.library import OPEN_ALONE
+from simdl.engine.native.process import failure, run, search_path
 from simdl.engine.native.sealed import ForeignFileError, Record, read, write
-from simdl.engine.native.work import locked, work
+from simdl.engine.native.work import has_room, locked, work
 from simdl.errors import CompileError
 
 OPENMP = "-fopenmp"
@@ -37,10 +37,9 @@ FLAGS = (
 INSTALL = "apt install gcc, xcode-select --install, or pip install 'simdl[native]'"
 _OPTIONAL = ("-march=native", "-mprefer-vector-width=512", "-fno-trapping-math", OPENMP)  # a compiler may lack them
 _NAMES = ("cc", "gcc", "clang")
-_ANSWER, _TRY = 20.0, 120.0  # s, for --version and for a small library
+_TRY = 120.0  # s, for a small library
 _KEPT = 7 * 86400.0  # s; after that a compiler is tried again: what it lacked may have been installed
-_LINES = 8  # of a compiler's message
-_ENVIRONMENT = ("LD_LIBRARY_PATH", "SDKROOT", "DEVELOPER_DIR", "MACOSX_DEPLOYMENT_TARGET", "CONDA_BUILD_SYSROOT")
+_LAST = slice(-1, None)  # lines of a message
 _TRIAL = """
 #include <math.h>
 #ifdef _OPENMP
@@ -54,10 +53,8 @@ double simdl_trial(double x) {
 }
 """
 _TRIAL_RUN = """
-import ctypes, sys
-trial = ctypes.CDLL(sys.argv[1]).simdl_trial
-trial.restype, trial.argtypes = ctypes.c_double, [ctypes.c_double]
-print(trial(0.5))
+library.simdl_trial.restype, library.simdl_trial.argtypes = ctypes.c_double, [ctypes.c_double]
+print(library.simdl_trial(0.5))
 """
 _TRIAL_RESULT = "1073.0"  # exp(0) + 64 + 0.5 (0 + ... + 63)
 
@@ -93,19 +90,19 @@ def find_compiler(remember: bool = True) -> Compiler | None:
 
     remember=False looks only, and leaves no trace on the disk.
     """
-    return _found(os.environ.get("SIMDL_CC"), _search_path(), remember)[0]
+    return _found(os.environ.get("SIMDL_CC"), search_path(), remember)[0]
 
 
 def why_no_compiler(remember: bool = True) -> str:
     """Why the native engine has no compiler, in words. Empty if it has one."""
-    compiler, reasons = _found(os.environ.get("SIMDL_CC"), _search_path(), remember)
+    compiler, reasons = _found(os.environ.get("SIMDL_CC"), search_path(), remember)
     return "" if compiler else "; ".join(reasons)
 
 
 def refreshed(compiler: Compiler) -> Compiler | None:
     """The compiler as it is now: one behind a wrapper may have been replaced since it was tried."""
     with suppress(CompileError):
-        if _first_line(_run([*compiler.argv, "--version"], usable(), _ANSWER)) == compiler.version:
+        if _first_line(run([*compiler.argv, "--version"], usable())) == compiler.version:
             return compiler
     with suppress(OSError):
         (native_folder() / _memory(compiler.argv)).unlink()
@@ -113,17 +110,9 @@ def refreshed(compiler: Compiler) -> Compiler | None:
     return find_compiler()
 
 
-def compile_library(
-    compiler: Compiler, source: str, flags: Sequence[str], folder: Path, limit: float | None = None
-) -> bytes:
+def compile_library(compiler: Compiler, source: str, flags: Sequence[str], folder: Path) -> bytes:
     """Compile C source to a shared library; `folder` takes the working files. Raises CompileError and OSError."""
-    with work(folder) as place:
-        (place / "source.c").write_text(source, encoding="utf-8")
-        _run([*compiler.argv, *flags, "-o", "library.so", "source.c", "-lm"], place, limit or timeout())
-        try:
-            return (place / "library.so").read_bytes()
-        except FileNotFoundError:
-            raise _failure(compiler.argv, "reported success and wrote no library") from None
+    return _built(compiler, source, flags, folder, timeout(), "")[0]
 
 
 def timeout() -> float:
@@ -195,7 +184,9 @@ def _remembered(name: str, argv: tuple[str, ...], memory: Path) -> Compiler | No
 
 
 def _examined(name: str, argv: tuple[str, ...], folder: Path) -> Compiler:
-    said = _run([*argv, "--version"], folder, _ANSWER)
+    if not has_room(folder):  # flags that fail on a full disk are not flags that the compiler lacks
+        folder = temporary()
+    said = run([*argv, "--version"], folder)
     compiler = Compiler(name, argv, _first_line(said), f"{_target(argv, said, folder)}, {cpu_name()}")
     return replace(compiler, flags=_working_flags(compiler, folder))
 
@@ -215,14 +206,31 @@ def _working_flags(compiler: Compiler, folder: Path) -> tuple[str, ...]:
 
 
 def _try(compiler: Compiler, flags: tuple[str, ...], folder: Path) -> tuple[str, ...]:
-    """The flags, if a library built with them runs: in a process of its own, which a wrong instruction may kill."""
-    library = compile_library(compiler, _TRIAL, flags, folder, min(_TRY, timeout()))
-    with work(folder) as place:
-        (place / "trial.so").write_bytes(library)
-        found = _run([sys.executable, "-I", "-S", "-c", _TRIAL_RUN, str(place / "trial.so")], place, _ANSWER)
+    """The flags, if a library built with them runs."""
+    _, found = _built(compiler, _TRIAL, flags, folder, min(_TRY, timeout()), _TRIAL_RUN)
     if found.split()[-1:] != [_TRIAL_RESULT]:
-        raise _failure(compiler.argv, f"its library gave {found.strip()[:80]!r} for {_TRIAL_RESULT}")
+        raise failure(compiler.argv, f"its library gave {found.strip()[:80]!r} for {_TRIAL_RESULT}")
     return flags
+
+
+def _built(
+    compiler: Compiler, source: str, flags: Sequence[str], folder: Path, limit: float, program: str
+) -> tuple[bytes, str]:
+    """A library that was loaded once in a process of its own, and what that printed when it ran `program`."""
+    with work(folder) as place:
+        (place / "source.c").write_text(source, encoding="utf-8")
+        run([*compiler.argv, *flags, "-o", "library.so", "source.c", "-lm"], place, limit)
+        library = place / "library.so"
+        try:
+            data = library.read_bytes()
+        except FileNotFoundError:
+            raise failure(compiler.argv, "reported success and wrote no library") from None
+        alone = [sys.executable, "-I", "-S", "-c", OPEN_ALONE + program, str(library)]
+        try:
+            found = run(alone, place, part=_LAST)
+        except CompileError as error:
+            raise failure(compiler.argv, f"wrote what cannot be loaded or run: {error.found}") from error
+    return data, found
 
 
 def _target(argv: tuple[str, ...], version: str, folder: Path) -> str:
@@ -230,7 +238,7 @@ def _target(argv: tuple[str, ...], version: str, folder: Path) -> str:
         if line.startswith("Target: "):
             return line.removeprefix("Target: ").strip()
     try:
-        return _first_line(_run([*argv, "-dumpmachine"], folder, _ANSWER))
+        return _first_line(run([*argv, "-dumpmachine"], folder))
     except CompileError:
         return platform.machine()
 
@@ -239,58 +247,6 @@ def _memory(argv: tuple[str, ...]) -> str:
     """The name of the file that remembers how a compiler was found."""
     text = json.dumps([Compiler("", argv, "", "").identity(), FLAGS, _TRIAL, cpu_features(), sys.executable])
     return f"{hashlib.sha256(text.encode()).hexdigest()}.compiler"
-
-
-def _search_path() -> str:
-    """PATH without relative folders: a program in the folder one happens to be in is not a compiler."""
-    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    return os.pathsep.join(folder for folder in folders if os.path.isabs(folder))
-
-
-def _run(argv: Sequence[str], folder: Path, limit: float) -> str:
-    """Run a program in a folder, by its arguments, without a shell; what it said. Raises CompileError."""
-    environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-    environment |= {"PATH": _search_path(), "LC_ALL": "C", "TMPDIR": str(folder)}
-    # zig keeps its own C library, 47 MB and 5 s to make, which all compilations share
-    environment |= {"ZIG_GLOBAL_CACHE_DIR": str(_zig_folder(folder)), "ZIG_LOCAL_CACHE_DIR": str(folder / "zig")}
-    try:
-        process = subprocess.Popen(
-            argv, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
-        )  # fmt: skip
-    except (OSError, ValueError) as error:
-        raise _failure(argv, f"cannot be started: {error}") from error
-    try:
-        said, _ = process.communicate(timeout=limit)
-    except subprocess.TimeoutExpired:
-        raise _failure(argv, f"did not end within {limit:g} s") from None
-    finally:
-        if process.returncode is None:  # the group: a compiler starts others, which would go on
-            with suppress(OSError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
-    if process.returncode:
-        message = "\n".join(line for line in said.splitlines() if line.strip()) or "no message"
-        code = process.returncode
-        how = f"ended with {code}" if code > 0 else f"was ended by signal {-code}, {signal.strsignal(-code)}"
-        raise _failure(argv, f"{how}: " + "\n".join(message.splitlines()[:_LINES]))
-    return said
-
-
-def _failure(argv: Sequence[str], found: str) -> CompileError:
-    return CompileError(
-        f"C compiler {argv[0]}",
-        found,
-        "a shared library",
-        "see `simdl doctor`; SIMDL_CC names another compiler, SIMDL_CC=none runs in torch",
-    )
-
-
-def _zig_folder(folder: Path) -> Path:
-    native = native_folder()
-    return native / "zig" if native in (folder, folder.parent) else temporary() / "zig"
 
 
 def _first_line(text: str) -> str:

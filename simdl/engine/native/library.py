@@ -11,6 +11,17 @@ from pathlib import Path
 from simdl.engine.native.folder import temporary
 from simdl.engine.native.work import work
 
+# The same in a process of its own, for a library that nobody has loaded yet: a broken one ends the process.
+OPEN_ALONE = """
+import ctypes, os, sys
+try:
+    handle = os.memfd_create("simdl")
+    os.write(handle, open(sys.argv[1], "rb").read())
+    library = ctypes.CDLL(f"/proc/self/fd/{handle}")
+except (AttributeError, OSError):
+    library = ctypes.CDLL(sys.argv[1])
+"""
+
 _opened: Counter[int] = Counter()
 
 

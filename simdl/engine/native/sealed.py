@@ -41,10 +41,11 @@ def read(path: Path) -> Record | None:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
+    opened = os.fstat(handle)
+    if not stat.S_ISREG(opened.st_mode) or opened.st_mode & _OTHERS or opened.st_uid != about.st_uid:
+        os.close(handle)
+        return None
     with open(handle, "rb") as file:
-        opened = os.fstat(handle)
-        if not stat.S_ISREG(opened.st_mode) or opened.st_mode & _OTHERS or opened.st_uid != about.st_uid:
-            return None
         data = file.read()
         with suppress(OSError):
             os.utime(handle)  # the oldest use goes first when the cache is full
