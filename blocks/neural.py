@@ -20,7 +20,7 @@ class Epileptor(Block):
     g' = -0.01 (g - 0.1 x1)
 
     `fast` and `slow` (inputs) couple it to others and add to x1' and r (...). Seizures come for x0 > -2.05 or so.
-    Jirsa et al., Brain 137 (2014) 2210, with the defaults of The Virtual Brain.
+    It is stiff: RK4 needs steps of 0.1 ms. Jirsa et al., Brain 137 (2014) 2210, with the defaults of The Virtual Brain.
 
     >>> from simdl import RK4, simulate
     >>> run = simulate(Epileptor(), 0.2, set={"x0": -2.2}, solver=RK4(max_step=1e-4), every=0.1)
