@@ -26,6 +26,19 @@ class Constant(Block):
         return value
 
 
+class Time(Block):
+    """y = t, the time in seconds.
+
+    >>> from simdl import simulate
+    >>> simulate(Time(), 1, every=0.5)["y"].values
+    tensor([[0.0000, 0.5000, 1.0000]], dtype=torch.float64)
+    """
+
+    @output(unit="s")
+    def y(self, t):
+        return t
+
+
 class Step(Block):
     """y = before for t < at, after from then on.
 
@@ -66,6 +79,30 @@ class Ramp(Block):
     @edges
     def kink(self, t, start):
         return torch.where(t < whole(start), start, math.inf)
+
+
+class Staircase(Block):
+    """y = base + height k from start + k width on, for k = 0 … steps; base before, the top after.
+
+    >>> from simdl import simulate
+    >>> simulate(Staircase(width=0.2, height=5.0, steps=2), 0.6, every=0.1)["y"].values
+    tensor([[ 0.,  0.,  5.,  5., 10., 10., 10.]], dtype=torch.float64)
+    """
+
+    width: Param = Param(1.0, unit="s", low=1e-6, dtype="float64")
+    height: Param = Param(1.0, dtype="float64")
+    steps: Param = Param(10.0, low=0.0, dtype="float64")
+    start: Param = Param(0.0, unit="s", dtype="float64")
+    base: Param = Param(0.0, dtype="float64")
+
+    @output
+    def y(self, t, width, height, steps, start, base):
+        return base + height * torch.minimum(index(t, width, start).clamp(min=0.0), steps)
+
+    @edges
+    def rise(self, t, width, steps, start):
+        k = index(t, width, start).clamp(min=0.0) + 1.0
+        return torch.where(k <= steps, whole(start + k * width), math.inf)
 
 
 class Sine(Block):
