@@ -16,6 +16,8 @@
 
 #include <stdint.h>
 
+/* Always inline: a call left in a loop keeps it from becoming vector code. */
+#define M_FUNCTION static inline __attribute__((always_inline))
 #define m_fma __builtin_fma
 #define m_fmaf __builtin_fmaf
 #define M_INFINITY __builtin_inf()
@@ -27,60 +29,60 @@
 #define M_ONEF 0x3f800000u
 #define M_ROUNDF 0x1.8p23f
 
-static inline uint64_t m_bits(double x) { uint64_t b; __builtin_memcpy(&b, &x, 8); return b; }
-static inline double m_from(uint64_t b) { double x; __builtin_memcpy(&x, &b, 8); return x; }
-static inline uint32_t m_bitsf(float x) { uint32_t b; __builtin_memcpy(&b, &x, 4); return b; }
-static inline float m_fromf(uint32_t b) { float x; __builtin_memcpy(&x, &b, 4); return x; }
+M_FUNCTION uint64_t m_bits(double x) { uint64_t b; __builtin_memcpy(&b, &x, 8); return b; }
+M_FUNCTION double m_from(uint64_t b) { double x; __builtin_memcpy(&x, &b, 8); return x; }
+M_FUNCTION uint32_t m_bitsf(float x) { uint32_t b; __builtin_memcpy(&b, &x, 4); return b; }
+M_FUNCTION float m_fromf(uint32_t b) { float x; __builtin_memcpy(&x, &b, 4); return x; }
 
 /* 2^k of a whole k, -1023 < k < 1024. */
-static inline double m_power2(double k) { return m_from((m_bits(k + M_ROUND) << 52) + M_ONE); }
-static inline float m_power2f(float k) { return m_fromf((m_bitsf(k + M_ROUNDF) << 23) + M_ONEF); }
+M_FUNCTION double m_power2(double k) { return m_from((m_bits(k + M_ROUND) << 52) + M_ONE); }
+M_FUNCTION float m_power2f(float k) { return m_fromf((m_bitsf(k + M_ROUNDF) << 23) + M_ONEF); }
 
-static inline double m_abs(double x) { return __builtin_fabs(x); }
-static inline float m_absf(float x) { return __builtin_fabsf(x); }
-static inline double m_copysign(double x, double y) { return __builtin_copysign(x, y); }
-static inline float m_copysignf(float x, float y) { return __builtin_copysignf(x, y); }
-static inline double m_sqrt(double x) { return __builtin_sqrt(x); }
-static inline float m_sqrtf(float x) { return __builtin_sqrtf(x); }
-static inline double m_floor(double x) { return __builtin_floor(x); }
-static inline float m_floorf(float x) { return __builtin_floorf(x); }
-static inline double m_ceil(double x) { return __builtin_ceil(x); }
-static inline float m_ceilf(float x) { return __builtin_ceilf(x); }
-static inline double m_trunc(double x) { return __builtin_trunc(x); }
-static inline float m_truncf(float x) { return __builtin_truncf(x); }
+M_FUNCTION double m_abs(double x) { return __builtin_fabs(x); }
+M_FUNCTION float m_absf(float x) { return __builtin_fabsf(x); }
+M_FUNCTION double m_copysign(double x, double y) { return __builtin_copysign(x, y); }
+M_FUNCTION float m_copysignf(float x, float y) { return __builtin_copysignf(x, y); }
+M_FUNCTION double m_sqrt(double x) { return __builtin_sqrt(x); }
+M_FUNCTION float m_sqrtf(float x) { return __builtin_sqrtf(x); }
+M_FUNCTION double m_floor(double x) { return __builtin_floor(x); }
+M_FUNCTION float m_floorf(float x) { return __builtin_floorf(x); }
+M_FUNCTION double m_ceil(double x) { return __builtin_ceil(x); }
+M_FUNCTION float m_ceilf(float x) { return __builtin_ceilf(x); }
+M_FUNCTION double m_trunc(double x) { return __builtin_trunc(x); }
+M_FUNCTION float m_truncf(float x) { return __builtin_truncf(x); }
 /* Half to even, as torch.round. */
-static inline double m_round(double x) { return __builtin_rint(x); }
-static inline float m_roundf(float x) { return __builtin_rintf(x); }
+M_FUNCTION double m_round(double x) { return __builtin_rint(x); }
+M_FUNCTION float m_roundf(float x) { return __builtin_rintf(x); }
 /* torch.sign: 0 for either zero and for nan. */
-static inline double m_sign(double x) { return x > 0 ? 1.0 : (x < 0 ? -1.0 : 0.0); }
-static inline float m_signf(float x) { return x > 0 ? 1.0f : (x < 0 ? -1.0f : 0.0f); }
-static inline double m_reciprocal(double x) { return 1.0 / x; }
-static inline float m_reciprocalf(float x) { return 1.0f / x; }
-static inline double m_rsqrt(double x) { return 1.0 / __builtin_sqrt(x); }
-static inline float m_rsqrtf(float x) { return 1.0f / __builtin_sqrtf(x); }
+M_FUNCTION double m_sign(double x) { return x > 0 ? 1.0 : (x < 0 ? -1.0 : 0.0); }
+M_FUNCTION float m_signf(float x) { return x > 0 ? 1.0f : (x < 0 ? -1.0f : 0.0f); }
+M_FUNCTION double m_reciprocal(double x) { return 1.0 / x; }
+M_FUNCTION float m_reciprocalf(float x) { return 1.0f / x; }
+M_FUNCTION double m_rsqrt(double x) { return 1.0 / __builtin_sqrt(x); }
+M_FUNCTION float m_rsqrtf(float x) { return 1.0f / __builtin_sqrtf(x); }
 /* torch.maximum, torch.minimum: a nan wins. Of equal values (the zeros) the first. */
-static inline double m_maximum(double a, double b) { return a >= b ? a : (a != a ? a : b); }
-static inline float m_maximumf(float a, float b) { return a >= b ? a : (a != a ? a : b); }
-static inline double m_minimum(double a, double b) { return a <= b ? a : (a != a ? a : b); }
-static inline float m_minimumf(float a, float b) { return a <= b ? a : (a != a ? a : b); }
+M_FUNCTION double m_maximum(double a, double b) { return a >= b ? a : (a != a ? a : b); }
+M_FUNCTION float m_maximumf(float a, float b) { return a >= b ? a : (a != a ? a : b); }
+M_FUNCTION double m_minimum(double a, double b) { return a <= b ? a : (a != a ? a : b); }
+M_FUNCTION float m_minimumf(float a, float b) { return a <= b ? a : (a != a ? a : b); }
 /* torch.fmax, torch.fmin: a nan loses. */
-static inline double m_fmax(double a, double b) { return a >= b ? a : (b != b ? a : b); }
-static inline float m_fmaxf(float a, float b) { return a >= b ? a : (b != b ? a : b); }
-static inline double m_fmin(double a, double b) { return a <= b ? a : (b != b ? a : b); }
-static inline float m_fminf(float a, float b) { return a <= b ? a : (b != b ? a : b); }
+M_FUNCTION double m_fmax(double a, double b) { return a >= b ? a : (b != b ? a : b); }
+M_FUNCTION float m_fmaxf(float a, float b) { return a >= b ? a : (b != b ? a : b); }
+M_FUNCTION double m_fmin(double a, double b) { return a <= b ? a : (b != b ? a : b); }
+M_FUNCTION float m_fminf(float a, float b) { return a <= b ? a : (b != b ? a : b); }
 /* torch.clamp: min(max(x, low), high); a nan in any argument wins. */
-static inline double m_clamp(double x, double low, double high) { return m_minimum(m_maximum(x, low), high); }
-static inline float m_clampf(float x, float low, float high) { return m_minimumf(m_maximumf(x, low), high); }
+M_FUNCTION double m_clamp(double x, double low, double high) { return m_minimum(m_maximum(x, low), high); }
+M_FUNCTION float m_clampf(float x, float low, float high) { return m_minimumf(m_maximumf(x, low), high); }
 
 /* Trigonometry. x = k pi/2 + r, |r| <= pi/4, by fused multiplies with pi/2 in three parts (161 bits); the first step is
  * exact, and the third part joins late because it only matters next to a multiple of pi/2. Beyond 2^50 (double)
  * or 2^20 (float) |x| is taken for that limit: bounded, sin^2 + cos^2 = 1. inf gives nan. Polynomials of sin
      2^-55, cos 2^-59.
  */
-static inline uint64_t m_quadrant(double a, double *s, double *s_rest, double *c, double *c_rest)
+M_FUNCTION uint64_t m_quadrant(double a, double *s, double *s_rest, double *c, double *c_rest)
 {
     double end = a - a;   /* nan from inf and nan */
-    a = 0x1p50 < a ? 0x1p50 : a;
+    a = a < 0x1p50 ? a : 0x1p50;
     double t = m_fma(a, 0x1.45f306dc9c883p-1, M_ROUND);
     double k = t - M_ROUND;
     double r0 = m_fma(-k, 0x1.921fb54442d18p+0, a), p = k * 0x1.1a62633145c07p-54;
@@ -101,7 +103,7 @@ static inline uint64_t m_quadrant(double a, double *s, double *s_rest, double *c
     return m_bits(t);
 }
 
-static inline void m_sincos(double x, double *s, double *c)
+M_FUNCTION void m_sincos(double x, double *s, double *c)
 {
     double p, pl, q, ql;
     uint64_t n = m_quadrant(m_abs(x), &p, &pl, &q, &ql);
@@ -111,10 +113,10 @@ static inline void m_sincos(double x, double *s, double *c)
     *c = v * m_from(M_ONE | (((n + 1) << 62) & M_SIGN));
 }
 
-static inline double m_sin(double x) { double s, c; m_sincos(x, &s, &c); return s; }
-static inline double m_cos(double x) { double s, c; m_sincos(x, &s, &c); return c; }
+M_FUNCTION double m_sin(double x) { double s, c; m_sincos(x, &s, &c); return s; }
+M_FUNCTION double m_cos(double x) { double s, c; m_sincos(x, &s, &c); return c; }
 
-static inline double m_tan(double x)
+M_FUNCTION double m_tan(double x)
 {
     double p, pl, q, ql;
     uint64_t n = m_quadrant(m_abs(x), &p, &pl, &q, &ql);
@@ -125,10 +127,10 @@ static inline double m_tan(double x)
     return y * m_from(M_ONE | (((n << 63) ^ m_bits(x)) & M_SIGN));
 }
 
-static inline uint32_t m_quadrantf(float a, float *s, float *s_rest, float *c, float *c_rest)
+M_FUNCTION uint32_t m_quadrantf(float a, float *s, float *s_rest, float *c, float *c_rest)
 {
     float end = a - a;   /* nan from inf and nan */
-    a = 0x1p20f < a ? 0x1p20f : a;
+    a = a < 0x1p20f ? a : 0x1p20f;
     float t = m_fmaf(a, 0x1.45f306p-1f, M_ROUNDF);
     float k = t - M_ROUNDF;
     float r0 = m_fmaf(-k, 0x1.921fb6p+0f, a), p = k * 0x1.777a5cp-25f;
@@ -146,7 +148,7 @@ static inline uint32_t m_quadrantf(float a, float *s, float *s_rest, float *c, f
     return m_bitsf(t);
 }
 
-static inline void m_sincosf(float x, float *s, float *c)
+M_FUNCTION void m_sincosf(float x, float *s, float *c)
 {
     float p, pl, q, ql;
     uint32_t n = m_quadrantf(m_absf(x), &p, &pl, &q, &ql);
@@ -156,10 +158,10 @@ static inline void m_sincosf(float x, float *s, float *c)
     *c = v * m_fromf(M_ONEF | (((n + 1) << 30) & M_SIGNF));
 }
 
-static inline float m_sinf(float x) { float s, c; m_sincosf(x, &s, &c); return s; }
-static inline float m_cosf(float x) { float s, c; m_sincosf(x, &s, &c); return c; }
+M_FUNCTION float m_sinf(float x) { float s, c; m_sincosf(x, &s, &c); return s; }
+M_FUNCTION float m_cosf(float x) { float s, c; m_sincosf(x, &s, &c); return c; }
 
-static inline float m_tanf(float x)
+M_FUNCTION float m_tanf(float x)
 {
     float p, pl, q, ql;
     uint32_t n = m_quadrantf(m_absf(x), &p, &pl, &q, &ql);
@@ -173,7 +175,7 @@ static inline float m_tanf(float x)
 /* Inverse trigonometry. asin(s) = s + s z A(z), z = s^2 <= 1/4 (2^-57), and asin(x) = pi/2 - 2 asin(sqrt((1 - x)/2)).
  * atan: a ratio t, |t| <= tan(pi/8), at 0, pi/4 or pi/2 (2^-57).
  */
-static inline double m_asin_rest(double z)
+M_FUNCTION double m_asin_rest(double z)
 {
     double z2 = z * z, z4 = z2 * z2, z8 = z4 * z4;
     return z * m_fma(z8, m_fma(z4, 0x1.d72b2bc8155f8p-6, m_fma(z2, m_fma(z, -0x1.e6aaa8a0a04ccp-7,
@@ -183,10 +185,10 @@ static inline double m_asin_rest(double z)
         0x1.3333333332ecap-4, 0x1.5555555555556p-3))));
 }
 
-/* sqrt(z) - s. */
-static inline double m_sqrt_rest(double z, double s) { return z > 0 ? 0.5 * m_fma(-s, s, z) / s : 0; }
+/* sqrt(z) - s, s = sqrt(z) rounded: 0 or large enough to absorb the term that guards 0/0. */
+M_FUNCTION double m_sqrt_rest(double z, double s) { return 0.5 * m_fma(-s, s, z) / (s + 0x1p-900); }
 
-static inline double m_asin(double x)
+M_FUNCTION double m_asin(double x)
 {
     double a = m_abs(x);
     double z = a < 0.5 ? a * a : 0.5 * (1.0 - a);
@@ -196,19 +198,20 @@ static inline double m_asin(double x)
     return m_copysign(y, x);
 }
 
-static inline double m_acos(double x)
+M_FUNCTION double m_acos(double x)
 {
     double a = m_abs(x);
     double z = a < 0.5 ? a * a : 0.5 * (1.0 - a);
     double s = a < 0.5 ? x : m_sqrt(z);
     double e = m_fma(s, m_asin_rest(z), a < 0.5 ? 0 : m_sqrt_rest(z, s));
-    double near = 0x1.921fb54442d18p+0 - (s + (e - 0x1.1a62633145c07p-54));
-    double low = 2.0 * (s + e), high = 0x1.921fb54442d18p+1 - (low - 0x1.1a62633145c07p-53);
-    return a < 0.5 ? near : (x > 0 ? low : high);
+    double high = a < 0.5 ? 0x1.921fb54442d18p+0 : (x > 0 ? 0.0 : 0x1.921fb54442d18p+1);
+    double low = a < 0.5 ? 0x1.1a62633145c07p-54 : (x > 0 ? 0.0 : 0x1.1a62633145c07p-53);
+    double times = a < 0.5 ? -1.0 : (x > 0 ? 2.0 : -2.0);
+    return high + (times * s + m_fma(times, e, low));
 }
 
 /* atan(b / a) of a, b >= 0. */
-static inline double m_angle(double b, double a)
+M_FUNCTION double m_angle(double b, double a)
 {
     int far = b > 0x1.3504f333f9de6p+1 * a, mid = b > 0x1.a827999fcef32p-2 * a;
     double top = far ? -a : (mid ? b - a : b), bottom = far ? b : (mid ? a + b : a);
@@ -223,29 +226,34 @@ static inline double m_angle(double b, double a)
         -0x1.24924924358fep-3), m_fma(z, 0x1.9999999999341p-3, -0x1.5555555555555p-2)))), low));
 }
 
-static inline double m_atan(double x) { return m_copysign(m_angle(m_abs(x), 1.0), x); }
+M_FUNCTION double m_atan(double x)
+{
+    double a = m_abs(x);
+    return m_copysign(m_angle(a > 0x1p100 ? 0x1p100 : a, 1.0), x);
+}
 
-static inline double m_atan2(double y, double x)
+M_FUNCTION double m_atan2(double y, double x)
 {
     double b = m_abs(y), a = m_abs(x);
-    int same = a == M_INFINITY && b == M_INFINITY, zero = b == 0 && a == 0;
+    int flat = a == M_INFINITY, steep = b == M_INFINITY, zero = b == 0 && a == 0;
     double most = a > b ? a : b, scale = most > 0x1p900 ? 0x1p-200 : (most < 0x1p-800 ? 0x1p200 : 1.0);
-    double angle = m_angle(same ? 1.0 : b * scale, same || zero ? 1.0 : a * scale);
+    double rise = steep ? 1.0 : b * (flat ? 0.0 : scale), run = flat || zero ? 1.0 : a * (steep ? 0.0 : scale);
+    double angle = m_angle(rise, run);
     double back = 0x1.921fb54442d18p+1 - (angle - 0x1.1a62633145c07p-53);
     return m_copysign(m_copysign(1.0, x) < 0 ? back : angle, y);
 }
 
-static inline float m_asin_restf(float z)
+M_FUNCTION float m_asin_restf(float z)
 {
     float z2 = z * z, z4 = z2 * z2;
     return z * m_fmaf(z4, 0x1.37fe16p-5f, m_fmaf(z2, m_fmaf(z, 0x1.b311d2p-6f, 0x1.70a6bcp-5f), m_fmaf(z,
         0x1.332732p-4f, 0x1.55555ep-3f)));
 }
 
-/* sqrt(z) - s. */
-static inline float m_sqrt_restf(float z, float s) { return z > 0 ? 0.5f * m_fmaf(-s, s, z) / s : 0; }
+/* sqrt(z) - s, s = sqrt(z) rounded: 0 or large enough to absorb the term that guards 0/0. */
+M_FUNCTION float m_sqrt_restf(float z, float s) { return 0.5f * m_fmaf(-s, s, z) / (s + 0x1p-90f); }
 
-static inline float m_asinf(float x)
+M_FUNCTION float m_asinf(float x)
 {
     float a = m_absf(x);
     float z = a < 0.5f ? a * a : 0.5f * (1.0f - a);
@@ -255,18 +263,19 @@ static inline float m_asinf(float x)
     return m_copysignf(y, x);
 }
 
-static inline float m_acosf(float x)
+M_FUNCTION float m_acosf(float x)
 {
     float a = m_absf(x);
     float z = a < 0.5f ? a * a : 0.5f * (1.0f - a);
     float s = a < 0.5f ? x : m_sqrtf(z);
     float e = m_fmaf(s, m_asin_restf(z), a < 0.5f ? 0 : m_sqrt_restf(z, s));
-    float near = 0x1.921fb6p+0f - (s + (e + 0x1.777a5cp-25f));
-    float low = 2.0f * (s + e), high = 0x1.921fb6p+1f - (low + 0x1.777a5cp-24f);
-    return a < 0.5f ? near : (x > 0 ? low : high);
+    float high = a < 0.5f ? 0x1.921fb6p+0f : (x > 0 ? 0.0f : 0x1.921fb6p+1f);
+    float low = a < 0.5f ? -0x1.777a5cp-25f : (x > 0 ? 0.0f : -0x1.777a5cp-24f);
+    float times = a < 0.5f ? -1.0f : (x > 0 ? 2.0f : -2.0f);
+    return high + (times * s + m_fmaf(times, e, low));
 }
 
-static inline float m_anglef(float b, float a)
+M_FUNCTION float m_anglef(float b, float a)
 {
     int far = b > 0x1.3504f4p+1f * a, mid = b > 0x1.a8279ap-2f * a;
     float top = far ? -a : (mid ? b - a : b), bottom = far ? b : (mid ? a + b : a);
@@ -279,14 +288,19 @@ static inline float m_anglef(float b, float a)
         -0x1.241ffap-3f), m_fmaf(z, 0x1.99973p-3f, -0x1.555554p-2f))), low));
 }
 
-static inline float m_atanf(float x) { return m_copysignf(m_anglef(m_absf(x), 1.0f), x); }
+M_FUNCTION float m_atanf(float x)
+{
+    float a = m_absf(x);
+    return m_copysignf(m_anglef(a > 0x1p60f ? 0x1p60f : a, 1.0f), x);
+}
 
-static inline float m_atan2f(float y, float x)
+M_FUNCTION float m_atan2f(float y, float x)
 {
     float b = m_absf(y), a = m_absf(x);
-    int same = a == (float)M_INFINITY && b == (float)M_INFINITY, zero = b == 0 && a == 0;
+    int flat = a == (float)M_INFINITY, steep = b == (float)M_INFINITY, zero = b == 0 && a == 0;
     float most = a > b ? a : b, scale = most > 0x1p100f ? 0x1p-40f : (most < 0x1p-80f ? 0x1p40f : 1.0f);
-    float angle = m_anglef(same ? 1.0f : b * scale, same || zero ? 1.0f : a * scale);
+    float rise = steep ? 1.0f : b * (flat ? 0.0f : scale), run = flat || zero ? 1.0f : a * (steep ? 0.0f : scale);
+    float angle = m_anglef(rise, run);
     float back = 0x1.921fb6p+1f - (angle + 0x1.777a5cp-24f);
     return m_copysignf(m_copysignf(1.0f, x) < 0 ? back : angle, y);
 }
@@ -294,7 +308,7 @@ static inline float m_atan2f(float y, float x)
 /* Exponentials. x = k ln 2 + r, |r| <= ln(2)/2; e^r - 1 = r + r^2 E(r) (2^-55). 2^k is applied in two factors, so that
  * overflow and subnormal results round once.
  */
-static inline double m_exp_rest(double r, double base)
+M_FUNCTION double m_exp_rest(double r, double base)
 {
     double r2 = r * r, r4 = r2 * r2;
     return m_fma(r2 * r4, m_fma(r4, m_fma(r, 0x1.af39c20098071p-26, 0x1.28926932adb78p-22), m_fma(r2, m_fma(r,
@@ -304,7 +318,7 @@ static inline double m_exp_rest(double r, double base)
 }
 
 /* (1 + t) 2^k for |k| < 2000. */
-static inline double m_scale(double t, double k)
+M_FUNCTION double m_scale(double t, double k)
 {
     double h = m_fma(k, 0.5, M_ROUND);
     double first = m_from((m_bits(h) << 52) + M_ONE);
@@ -312,7 +326,7 @@ static inline double m_scale(double t, double k)
 }
 
 /* e^(x + low) 2^shift for a low far below x; the rounding of r is put back. */
-static inline double m_exp_of(double x, double low, double shift)
+M_FUNCTION double m_exp_of(double x, double low, double shift)
 {
     double k = m_fma(x, 0x1.71547652b82fep+0, M_ROUND) - M_ROUND;
     double r0 = m_fma(-k, 0x1.62e42fefa39efp-1, x), p = m_fma(k, 0x1.abc9e3b39803fp-56, -low);
@@ -322,7 +336,7 @@ static inline double m_exp_of(double x, double low, double shift)
     return x < -800.0 ? 0.0 : y;
 }
 
-static inline double m_exp(double x)
+M_FUNCTION double m_exp(double x)
 {
     double k = m_fma(x, 0x1.71547652b82fep+0, M_ROUND) - M_ROUND;
     double r = m_fma(-k, 0x1.abc9e3b39803fp-56, m_fma(-k, 0x1.62e42fefa39efp-1, x));
@@ -331,7 +345,7 @@ static inline double m_exp(double x)
     return x < -800.0 ? 0.0 : y;
 }
 
-static inline double m_exp2(double x)
+M_FUNCTION double m_exp2(double x)
 {
     x = 1100.0 < x ? 1100.0 : x;
     x = -1100.0 > x ? -1100.0 : x;
@@ -343,7 +357,7 @@ static inline double m_exp2(double x)
         m_fma(r, 0x1.c6b08d704a0cp-5, 0x1.ebfbdff82c59p-3)), r * 0x1.62e42fefa39efp-1)), k);
 }
 
-static inline double m_expm1(double x)
+M_FUNCTION double m_expm1(double x)
 {
     double v = 800.0 < x ? 800.0 : x;
     v = -60.0 > v ? -60.0 : v;
@@ -356,7 +370,7 @@ static inline double m_expm1(double x)
 }
 
 /* sinh: a polynomial below 1.25 (2^-56); else from e^|x| / 2, which does not overflow early. */
-static inline double m_sinh(double x)
+M_FUNCTION double m_sinh(double x)
 {
     double a = m_abs(x), z = a * a, z2 = z * z, z4 = z2 * z2, z8 = z4 * z4;
     double e = m_exp_of(a, 0.0, -1.0);
@@ -367,7 +381,7 @@ static inline double m_sinh(double x)
     return m_copysign(y, x);
 }
 
-static inline double m_cosh(double x)
+M_FUNCTION double m_cosh(double x)
 {
     double e = m_exp_of(m_abs(x), 0.0, -1.0);
     return e + 0.25 / e;
@@ -376,7 +390,7 @@ static inline double m_cosh(double x)
 /* tanh(z) = z + z^3 R/C, z = |x| - k ln(2)/2, with k = 0 up to 0.7 (2^-57); with S = C + z^2 R,
  * e^2z = (C + z S)/(C - z S) and tanh |x| = 1 - 2 (C - z S)/(2^k (C + z S) + (C - z S)): one division serves both.
  */
-static inline double m_tanh(double x)
+M_FUNCTION double m_tanh(double x)
 {
     double a = m_abs(x);
     a = 20.0 < a ? 20.0 : a;
@@ -397,7 +411,7 @@ static inline double m_tanh(double x)
 }
 
 /* 1/(1 + e^-|x|), times e^-|x| = 2^k (1 + t) below 0; the errors of the sum and of the division are put back. */
-static inline double m_sigmoid(double x)
+M_FUNCTION double m_sigmoid(double x)
 {
     double a = -m_abs(x);
     a = -800.0 > a ? -800.0 : a;
@@ -413,21 +427,21 @@ static inline double m_sigmoid(double x)
     return m_fma(y, x < 0 ? t + rest : rest, y) * (x < 0 ? second : 1.0);
 }
 
-static inline float m_exp_restf(float r, float base)
+M_FUNCTION float m_exp_restf(float r, float base)
 {
     float r2 = r * r;
     return m_fmaf(r2 * r2, m_fmaf(r2, 0x1.6d1254p-10f, m_fmaf(r, 0x1.120cbap-7f, 0x1.555518p-5f)), m_fmaf(r2,
         m_fmaf(r, 0x1.5554dcp-3f, 0x1p-1f), base));
 }
 
-static inline float m_scalef(float t, float k)
+M_FUNCTION float m_scalef(float t, float k)
 {
     float h = m_fmaf(k, 0.5f, M_ROUNDF);
     float first = m_fromf((m_bitsf(h) << 23) + M_ONEF);
     return m_fmaf(t, first, first) * m_power2f(k - (h - M_ROUNDF));
 }
 
-static inline float m_exp_off(float x, float shift)
+M_FUNCTION float m_exp_off(float x, float shift)
 {
     float k = m_fmaf(x, 0x1.715476p+0f, M_ROUNDF) - M_ROUNDF;
     float r0 = m_fmaf(-k, 0x1.62e43p-1f, x), p = k * 0x1.05c61p-29f;
@@ -437,7 +451,7 @@ static inline float m_exp_off(float x, float shift)
     return x < -120.0f ? 0.0f : y;
 }
 
-static inline float m_expf(float x)
+M_FUNCTION float m_expf(float x)
 {
     float k = m_fmaf(x, 0x1.715476p+0f, M_ROUNDF) - M_ROUNDF;
     float r = m_fmaf(k, 0x1.05c61p-29f, m_fmaf(-k, 0x1.62e43p-1f, x));
@@ -446,7 +460,7 @@ static inline float m_expf(float x)
     return x < -120.0f ? 0.0f : y;
 }
 
-static inline float m_exp2f(float x)
+M_FUNCTION float m_exp2f(float x)
 {
     x = 160.0f < x ? 160.0f : x;
     x = -160.0f > x ? -160.0f : x;
@@ -456,7 +470,7 @@ static inline float m_exp2f(float x)
         0x1.5d87cp-10f, 0x1.3b2a52p-7f), m_fmaf(r, 0x1.c6b08ep-5f, 0x1.ebfbep-3f))), r * 0x1.62e43p-1f), k);
 }
 
-static inline float m_expm1f(float x)
+M_FUNCTION float m_expm1f(float x)
 {
     float v = 120.0f < x ? 120.0f : x;
     v = -30.0f > v ? -30.0f : v;
@@ -468,7 +482,7 @@ static inline float m_expm1f(float x)
     return m_copysignf(m_fmaf(e, first, m_fmaf(r, first, first - back)) * m_power2f(k - h), x);
 }
 
-static inline float m_sinhf(float x)
+M_FUNCTION float m_sinhf(float x)
 {
     float a = m_absf(x), z = a * a, z2 = z * z, z4 = z2 * z2;
     float e = m_exp_off(a, -1.0f);
@@ -477,13 +491,13 @@ static inline float m_sinhf(float x)
     return m_copysignf(y, x);
 }
 
-static inline float m_coshf(float x)
+M_FUNCTION float m_coshf(float x)
 {
     float e = m_exp_off(m_absf(x), -1.0f);
     return e + 0.25f / e;
 }
 
-static inline float m_tanhf(float x)
+M_FUNCTION float m_tanhf(float x)
 {
     float a = m_absf(x);
     a = 10.0f < a ? 10.0f : a;
@@ -502,7 +516,7 @@ static inline float m_tanhf(float x)
     return m_copysignf((small ? a : 1.0f) + top / bottom, x);
 }
 
-static inline float m_sigmoidf(float x)
+M_FUNCTION float m_sigmoidf(float x)
 {
     float a = -m_absf(x);
     a = -120.0f > a ? -120.0f : a;
@@ -521,7 +535,7 @@ static inline float m_sigmoidf(float x)
 /* Logarithms. x = 2^k m, sqrt(1/2) <= m < sqrt(2), f = m - 1, s = f/(2 + f):
  * log(1 + f) = f - (f^2/2 - s (f^2/2 + z L(z))), z = s^2 (2^-57), the arrangement of Sun's fdlibm.
  */
-static inline void m_split(double x, double *k, double *m)
+M_FUNCTION void m_split(double x, double *k, double *m)
 {
     int tiny = x < 0x1p-1022;
     uint64_t b = m_bits(tiny ? x * 0x1p54 : x) + (M_ONE - 0x3fe6a09e667f3bcdu);
@@ -530,7 +544,7 @@ static inline void m_split(double x, double *k, double *m)
 }
 
 /* f - log(1 + f). */
-static inline double m_log_rest(double f)
+M_FUNCTION double m_log_rest(double f)
 {
     double h = 0.5 * f * f, s = f / (2.0 + f);
     double z = s * s, z2 = z * z, z4 = z2 * z2;
@@ -540,13 +554,13 @@ static inline double m_log_rest(double f)
 }
 
 /* The value y of a logarithm at x > 0, or what x demands. */
-static inline double m_log_ends(double x, double y)
+M_FUNCTION double m_log_ends(double x, double y)
 {
     double end = x == 0 ? -M_INFINITY : (x < 0 ? M_NAN : x);
     return x > 0 && x < M_INFINITY ? y : end;
 }
 
-static inline double m_log(double x)
+M_FUNCTION double m_log(double x)
 {
     double k, m;
     m_split(x, &k, &m);
@@ -559,7 +573,7 @@ static inline double m_log(double x)
 }
 
 /* log(m) / log(base) + k log(2) / log(base) from each constant in two parts. */
-static inline double m_log_base(double x, double high, double low, double step, double rest)
+M_FUNCTION double m_log_base(double x, double high, double low, double step, double rest)
 {
     double k, m;
     m_split(x, &k, &m);
@@ -570,18 +584,18 @@ static inline double m_log_base(double x, double high, double low, double step, 
     return m_log_ends(x, y + (((a - y) + p) + q));
 }
 
-static inline double m_log2(double x)
+M_FUNCTION double m_log2(double x)
 {
     return m_log_base(x, 0x1.71547652b82fep+0, 0x1.777d0ffda0d24p-56, 1.0, 0.0);
 }
 
-static inline double m_log10(double x)
+M_FUNCTION double m_log10(double x)
 {
     return m_log_base(x, 0x1.bcb7b1526e50ep-2, 0x1.95355baaafad3p-57, 0x1.34413509f7000p-2, 0x1.3fde623e2566bp-43);
 }
 
 /* log(1 + x + low), low far below x, from u = 1 + x rounded; the rounding error is put back into f. */
-static inline double m_log1p_of(double x, double low)
+M_FUNCTION double m_log1p_of(double x, double low)
 {
     double u = 1.0 + x, k, m;
     m_split(u, &k, &m);
@@ -594,9 +608,9 @@ static inline double m_log1p_of(double x, double low)
     return m_copysign(m_log_ends(u, m_fma(k, 0x1.62e42fefa3800p-1, f - (h - v))), x);
 }
 
-static inline double m_log1p(double x) { return m_log1p_of(x, 0); }
+M_FUNCTION double m_log1p(double x) { return m_log1p_of(x, 0); }
 
-static inline double m_asinh(double x)
+M_FUNCTION double m_asinh(double x)
 {
     double a = m_abs(x), z = a * a;
     int large = a > 0x1p28;
@@ -605,17 +619,17 @@ static inline double m_asinh(double x)
     return m_copysign(large ? y + 0x1.62e42fefa39efp-1 : y, x);
 }
 
-static inline double m_acosh(double x)
+M_FUNCTION double m_acosh(double x)
 {
     double t = x - 1.0;
     int large = x > 0x1p28;
     double q = m_fma(t, t, 2.0 * t), s = m_sqrt(q), u = s + t;
-    double e = m_sqrt_rest(q, s) + (q > 0 ? 0.5 * m_fma(t, t, 2.0 * t - q) / s : 0);
+    double e = 0.5 * (m_fma(-s, s, q) + m_fma(t, t, 2.0 * t - q)) / (s + 0x1p-900);
     double y = m_log1p_of(large ? x : u, large ? 0 : ((s - u) + t) + e);
     return x < 1.0 ? M_NAN : (large ? y + 0x1.62e42fefa39efp-1 : y);
 }
 
-static inline double m_atanh(double x)
+M_FUNCTION double m_atanh(double x)
 {
     double a = m_abs(x), d = 2.0 * a;
     double e = (a < 0.5 ? d * a : d) / (1.0 - a), u = a < 0.5 ? d + e : e;
@@ -625,7 +639,7 @@ static inline double m_atanh(double x)
 /* log |x| in two doubles (about 68 bits): s = f/(m + 1) and the term 2 s^3/3 in two doubles, the rest (2^-66) in one.
  * Then e^(y log |x|). The largest finite results carry the error of y log |x| times 2^10: below 1 ulp.
  */
-static inline double m_pow(double x, double y)
+M_FUNCTION double m_pow(double x, double y)
 {
     double a = m_abs(x), k, m;
     m_split(a, &k, &m);
@@ -652,7 +666,7 @@ static inline double m_pow(double x, double y)
     return y == 0 || x == 1.0 ? 1.0 : r;
 }
 
-static inline void m_splitf(float x, float *k, float *m)
+M_FUNCTION void m_splitf(float x, float *k, float *m)
 {
     int tiny = x < 0x1p-126f;
     uint32_t b = m_bitsf(tiny ? x * 0x1p25f : x) + (M_ONEF - 0x3f3504f3u);
@@ -660,20 +674,20 @@ static inline void m_splitf(float x, float *k, float *m)
     *m = m_fromf((b & 0x007fffffu) + 0x3f3504f3u);
 }
 
-static inline float m_log_restf(float f)
+M_FUNCTION float m_log_restf(float f)
 {
     float h = 0.5f * f * f, s = f / (2.0f + f);
     float z = s * s, z2 = z * z;
     return h - s * m_fmaf(z, m_fmaf(z2, 0x1.2ee73ep-2f, m_fmaf(z, 0x1.997c2ap-2f, 0x1.55555cp-1f)), h);
 }
 
-static inline float m_log_endsf(float x, float y)
+M_FUNCTION float m_log_endsf(float x, float y)
 {
     float inf = (float)M_INFINITY, end = x == 0 ? -inf : (x < 0 ? (float)M_NAN : x);
     return x > 0 && x < inf ? y : end;
 }
 
-static inline float m_logf(float x)
+M_FUNCTION float m_logf(float x)
 {
     float k, m;
     m_splitf(x, &k, &m);
@@ -684,7 +698,7 @@ static inline float m_logf(float x)
     return m_log_endsf(x, m_fmaf(k, 0x1.62ep-1f, f - (h - u)));
 }
 
-static inline float m_log_basef(float x, float high, float low, float step, float rest)
+M_FUNCTION float m_log_basef(float x, float high, float low, float step, float rest)
 {
     float k, m;
     m_splitf(x, &k, &m);
@@ -695,14 +709,14 @@ static inline float m_log_basef(float x, float high, float low, float step, floa
     return m_log_endsf(x, y + (((a - y) + p) + q));
 }
 
-static inline float m_log2f(float x) { return m_log_basef(x, 0x1.715476p+0f, 0x1.4ae0cp-26f, 1.0f, 0.0f); }
+M_FUNCTION float m_log2f(float x) { return m_log_basef(x, 0x1.715476p+0f, 0x1.4ae0cp-26f, 1.0f, 0.0f); }
 
-static inline float m_log10f(float x)
+M_FUNCTION float m_log10f(float x)
 {
     return m_log_basef(x, 0x1.bcb7b2p-2f, -0x1.5b235ep-27f, 0x1.344p-2f, 0x1.3509f8p-18f);
 }
 
-static inline float m_log1p_off(float x, float low)
+M_FUNCTION float m_log1p_off(float x, float low)
 {
     float u = 1.0f + x, k, m;
     m_splitf(u, &k, &m);
@@ -714,9 +728,9 @@ static inline float m_log1p_off(float x, float low)
     return m_copysignf(m_log_endsf(u, m_fmaf(k, 0x1.62ep-1f, f - (h - v))), x);
 }
 
-static inline float m_log1pf(float x) { return m_log1p_off(x, 0); }
+M_FUNCTION float m_log1pf(float x) { return m_log1p_off(x, 0); }
 
-static inline float m_asinhf(float x)
+M_FUNCTION float m_asinhf(float x)
 {
     float a = m_absf(x), z = a * a;
     int large = a > 0x1p14f;
@@ -725,17 +739,17 @@ static inline float m_asinhf(float x)
     return m_copysignf(large ? y + 0x1.62e43p-1f : y, x);
 }
 
-static inline float m_acoshf(float x)
+M_FUNCTION float m_acoshf(float x)
 {
     float t = x - 1.0f;
     int large = x > 0x1p14f;
     float q = m_fmaf(t, t, 2.0f * t), s = m_sqrtf(q), u = s + t;
-    float e = m_sqrt_restf(q, s) + (q > 0 ? 0.5f * m_fmaf(t, t, 2.0f * t - q) / s : 0);
+    float e = 0.5f * (m_fmaf(-s, s, q) + m_fmaf(t, t, 2.0f * t - q)) / (s + 0x1p-90f);
     float y = m_log1p_off(large ? x : u, large ? 0 : ((s - u) + t) + e);
     return x < 1.0f ? (float)M_NAN : (large ? y + 0x1.62e43p-1f : y);
 }
 
-static inline float m_atanhf(float x)
+M_FUNCTION float m_atanhf(float x)
 {
     float a = m_absf(x), d = 2.0f * a;
     float e = (a < 0.5f ? d * a : d) / (1.0f - a), u = a < 0.5f ? d + e : e;
@@ -743,7 +757,7 @@ static inline float m_atanhf(float x)
 }
 
 /* In double, whose single logarithm is exact enough. */
-static inline float m_powf(float x, float y)
+M_FUNCTION float m_powf(float x, float y)
 {
     double a = m_absf(x), w = y;
     w = 0x1p64 < w ? 0x1p64 : w;
@@ -756,7 +770,7 @@ static inline float m_powf(float x, float y)
 }
 
 /* erf: x + x G(x^2) below 1 (2^-55); else 1 - e^(-x^2) W(t), t = (x - 2)/(x + 2) (2^-56 of 1); 1 from 6 on. */
-static inline double m_erf(double x)
+M_FUNCTION double m_erf(double x)
 {
     double a = m_abs(x);
     a = 6.0 < a ? 6.0 : a;
@@ -776,7 +790,7 @@ static inline double m_erf(double x)
     return m_copysign(a < 1.0 ? near : far, x);
 }
 
-static inline float m_erff(float x)
+M_FUNCTION float m_erff(float x)
 {
     float a = m_absf(x);
     a = 4.0f < a ? 4.0f : a;
@@ -791,7 +805,7 @@ static inline float m_erff(float x)
 }
 
 /* sqrt(x^2 + y^2), scaled by a power of two where squares would leave the range. */
-static inline double m_hypot(double x, double y)
+M_FUNCTION double m_hypot(double x, double y)
 {
     double a = m_abs(x), b = m_abs(y), top = a > b ? a : b;
     double scale = top > 0x1p500 ? 0x1p-600 : (top < 0x1p-450 ? 0x1p600 : 1.0);
@@ -800,7 +814,7 @@ static inline double m_hypot(double x, double y)
     return a == M_INFINITY || b == M_INFINITY ? M_INFINITY : h;
 }
 
-static inline float m_hypotf(float x, float y)
+M_FUNCTION float m_hypotf(float x, float y)
 {
     float a = m_absf(x), b = m_absf(y), top = a > b ? a : b, inf = (float)M_INFINITY;
     float scale = top > 0x1p60f ? 0x1p-80f : (top < 0x1p-50f ? 0x1p80f : 1.0f);
@@ -812,7 +826,7 @@ static inline float m_hypotf(float x, float y)
 /* fmod is exact while |a/b| < 2^53 (2^24 in float): the truncated quotient is right or one too large, and the fused
  * remainder is exact. Beyond, it is 0 with the sign of a. remainder and floor_div are torch's, built on fmod.
  */
-static inline double m_fmod(double a, double b)
+M_FUNCTION double m_fmod(double a, double b)
 {
     double u = m_abs(a), v = m_abs(b), q = m_trunc(u / v);
     double r = m_fma(-q, v, u);
@@ -822,13 +836,13 @@ static inline double m_fmod(double a, double b)
     return m_copysign(b != b ? b : r, a);
 }
 
-static inline double m_remainder(double a, double b)
+M_FUNCTION double m_remainder(double a, double b)
 {
     double r = m_fmod(a, b);
     return r != 0 && (b < 0) != (r < 0) ? r + b : r;
 }
 
-static inline double m_floor_div(double a, double b)
+M_FUNCTION double m_floor_div(double a, double b)
 {
     double r = m_fmod(a, b), q = (a - r) / b;
     q = r != 0 && (b < 0) != (r < 0) ? q - 1.0 : q;
@@ -838,7 +852,7 @@ static inline double m_floor_div(double a, double b)
     return b == 0 ? a / b : f;
 }
 
-static inline float m_fmodf(float a, float b)
+M_FUNCTION float m_fmodf(float a, float b)
 {
     float u = m_absf(a), v = m_absf(b), q = m_truncf(u / v);
     float r = m_fmaf(-q, v, u);
@@ -848,13 +862,13 @@ static inline float m_fmodf(float a, float b)
     return m_copysignf(b != b ? b : r, a);
 }
 
-static inline float m_remainderf(float a, float b)
+M_FUNCTION float m_remainderf(float a, float b)
 {
     float r = m_fmodf(a, b);
     return r != 0 && (b < 0) != (r < 0) ? r + b : r;
 }
 
-static inline float m_floor_divf(float a, float b)
+M_FUNCTION float m_floor_divf(float a, float b)
 {
     float r = m_fmodf(a, b), q = (a - r) / b;
     q = r != 0 && (b < 0) != (r < 0) ? q - 1.0f : q;
