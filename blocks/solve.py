@@ -3,14 +3,16 @@
 import torch
 
 from simdl import Block, Inputs, Output, Param, output, repeat
+from simdl.linear import jacobian, solve
 
 
 class Solve(Block):
     """z such that residual(z, *u) = 0, by `turns` Newton steps from `guess`; derive from it to give the residual.
 
     z is a number or, with a vector `guess`, a vector; the residual has its shape. Gradients do not pass the iteration:
-    dz/du = -(dr/dz)^-1 dr/du at the solution (implicit function theorem). `error` is the largest residual that is left:
-    record it, or give it to a requirement, where convergence is in doubt.
+    dz/du = -(dr/dz)^-1 dr/du at the solution (implicit function theorem). `error` is the largest residual before the
+    last step: record it, or give it to a requirement, where convergence is in doubt. A lane whose dr/dz is singular
+    fails alone.
 
     >>> from simdl import simulate, Diagram, Output
     >>> class Cube(Solve):
@@ -35,16 +37,15 @@ class Solve(Block):
         raise NotImplementedError(f"{type(self).__name__} needs a method residual(self, z, ...)")
 
     @output(z, error)
-    def solve(self, u, guess):
+    def solution(self, u, guess):
         fixed = tuple(signal.detach() for signal in u)
         with torch.no_grad():
-            root = repeat(self.turns, lambda z, k: z - self._newton(z, fixed, self.residual(z, *fixed)), guess.clone())
-        left = self.residual(root, *u)
-        return root - self._newton(root, fixed, left), left.detach().abs().reshape(len(left), -1).amax(dim=1)
+            root = repeat(self.turns - 1, lambda z, k: z - self._newton(z, fixed)[0], guess.clone())
+        step, left = self._newton(root, u)
+        return root - step, left.detach().abs().reshape(len(left), -1).amax(dim=1)
 
-    def _newton(self, z, u, residual):
-        """(dr/dz)^-1 r. Lanes are independent: the Jacobian of the sum over lanes has all of theirs."""
-        slope = torch.func.jacrev(lambda z: self.residual(z, *u).sum(0))(z).detach()
-        if z.ndim == 1:
-            return residual / slope
-        return torch.linalg.solve(slope.movedim(0, 1), residual)
+    def _newton(self, z, u):
+        """(dr/dz)^-1 r, and r itself; gradients pass r alone, which is exact where r vanishes."""
+        residual, slope = jacobian(lambda z: self.residual(z, *u), z.detach())
+        slope = slope.detach()
+        return (residual / slope if z.ndim == 1 else solve(slope, residual)), residual
