@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, TypeVar
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from torch import Tensor
 
 from simdl.block import Block, Declared
 from simdl.clock import Clock, Duration, clock
 from simdl.declarations import Input, Inputs, Output, Param
-from simdl.errors import ModelError
+from simdl.errors import ModelError, SimdlError
 from simdl.port import Number, Port, Signal
+
+if TYPE_CHECKING:
+    from simdl.draw import Direction, Drawing
 
 Child = TypeVar("Child", bound=Declared)
 
@@ -91,6 +96,23 @@ class Diagram(Declared):
         from simdl.compile import compile_model
 
         return compile_model(self).describe()
+
+    def draw(
+        self, path: str | Path | None = None, *, depth: int | None = None, direction: Direction = "right"
+    ) -> Drawing:
+        """The picture of the diagram, written to `path` as .svg or .png if one is given; nested diagrams are opened
+        down to `depth` levels (all when not given). Raises ModelError for a diagram that does not compile."""
+        from simdl.draw import draw
+
+        return draw(self, path, depth=depth, direction=direction)
+
+    def _repr_html_(self) -> str:
+        from simdl.draw import draw  # a block inside may be named "draw"
+
+        try:
+            return draw(self)._repr_html_()
+        except SimdlError as error:
+            return f"<pre>{escape(str(error))}</pre>"
 
 
 def connect(source: Signal | Number | Tensor, target: Port) -> None:
