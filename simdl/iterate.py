@@ -8,6 +8,7 @@ from typing import TypeVar
 from torch import Tensor
 
 from simdl.errors import ModelError
+from simdl.tracing import tracer
 
 State = TypeVar("State", bound=Tensor | tuple[Tensor, ...])
 
@@ -25,6 +26,9 @@ def repeat(n: int, body: Callable[[State, int], State], state: State) -> State:
     """
     if isinstance(n, bool) or not isinstance(n, int) or n < 0:
         raise ModelError("repeat", f"n={n!r}", "a whole number of turns, fixed when the model is built")
+    at_work = tracer()
+    if at_work is not None:
+        return at_work.repeat(n, body, state)  # type: ignore[no-any-return]
     for k in range(n):
         following = body(state, k)
         if _form(following) != _form(state):

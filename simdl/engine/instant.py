@@ -16,6 +16,7 @@ from simdl.engine.evaluate import Env, Evaluator
 from simdl.engine.record import Recorder
 from simdl.engine.setup import Setup
 from simdl.engine.state import State
+from simdl.tracing import anywhere
 
 AHEAD = 64  # ticks of noise drawn at once
 
@@ -157,7 +158,7 @@ class Instants:
                     region = model.regions[node.clock[1]]
                     assert region.node is not None
                     mask = env[region.node.path + "?"]
-                    if not bool(mask.any()):
+                    if not anywhere(mask):
                         continue
                 key = f"dt:{node.clock}"
                 env[key] = (env["t"] - state.last[key]).to(self.setup.dtype)
@@ -277,7 +278,7 @@ class Instants:
         state.before[region.index] = now
 
     def _substitute(self, region: Region, state: State, env: Env, edge: Tensor, commits: Env) -> None:
-        if not bool(edge.any()):
+        if not anywhere(edge):
             return
         start = self.initial
         moved = False

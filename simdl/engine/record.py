@@ -33,6 +33,7 @@ class Recorder:
         self.clocks: dict[str, frozenset[ClockId] | None] = {k: _clocks(model, k) for k in self.keys}
         self.times: dict[str, list[int]] = {k: [] for k in self.keys}
         self.columns: dict[str, list[Tensor]] = {k: [] for k in self.keys}
+        self.whole: dict[str, Tensor] = {}  # the columns of a key that came in one piece
         self.events: list[tuple[int, float, str]] = []
 
     def _interpolated(self, model: Model, key: str) -> bool:
@@ -79,6 +80,22 @@ class Recorder:
         self.times[key].append(ns)
         columns.append(value)
 
+    def extend(self, key: str, times: list[int], values: Tensor) -> None:
+        """Many columns at once, (times, lanes, *shape)."""
+        if not self.columns[key]:
+            self.whole[key] = values
+        self.times[key] += times
+        self.columns[key] += values.unbind(0)
+
+    def _stacked(self, key: str) -> Tensor:
+        """All columns, (lanes, times, *shape): without a copy where they came in one piece."""
+        columns, whole = self.columns[key], self.whole.get(key)
+        if whole is not None and len(whole) == len(columns) and whole[0].data_ptr() == columns[0].data_ptr() and (
+            whole[-1].data_ptr() == columns[-1].data_ptr()
+        ):  # fmt: skip
+            return whole.transpose(0, 1)
+        return torch.stack(columns, dim=1).cpu()
+
     def grid(self, start: int, end: int) -> range:
         """The recording times strictly between two instants."""
         if self.step is None:
@@ -94,7 +111,7 @@ class Recorder:
                 t = torch.tensor([seconds(ns) for ns in self.times[key]], dtype=torch.float64)
                 columns = self.columns[key]
                 if columns:
-                    values = torch.stack(columns, dim=1).cpu()
+                    values = self._stacked(key)
                 else:
                     value = self.setup.model.values[key]
                     values = torch.zeros(self.setup.lanes, 0, *(value.shape or ()), dtype=self.setup.type_of(value))

@@ -80,6 +80,7 @@ class Simulator:
         self.seen: Env = {}
         self.inputs = _Inputs(self)
         self.accuracy = math.nan
+        self.check_accuracy = True
         self._checked = 0
 
     def _max_step(self) -> float | None:
@@ -214,15 +215,17 @@ class Simulator:
             half = advance(self.solver, span.slope, h * j, fine, h / 2).y1
             fine = advance(self.solver, span.slope, h * j + h / 2, half, h / 2).y1
         error = (fine[:, 0] - coarse[:, 0]).abs() / fine[:, 0].abs().clamp(min=1e-6)
-        worst = float(error.max())
+        self.tell_accuracy(float(error.max()), int(error.argmax()), self.t)
+
+    def tell_accuracy(self, worst: float, at: int, t: float) -> None:
+        """Keep the largest relative change by half the step, and warn of a large one: of continuous row `at`, at t."""
         if not worst <= self.accuracy:  # the first check compares with NaN
             self.accuracy = worst
             if worst > 1e-3:
-                at = int(error.argmax())
                 key = next(k for k, rows in self.instants.rows.items() if rows.start <= at < rows.stop)
                 self._checked = CHECKED
                 warnings.warn(
-                    f"{key}: half the step changes it by {worst:.2g} relative at t = {self.t:g} s. "
+                    f"{key}: half the step changes it by {worst:.2g} relative at t = {t:g} s. "
                     f"Give a smaller step, solver=RK4(max_step=...), or solver=Tsit5(rtol=1e-6).", stacklevel=2,
                 )  # fmt: skip
 

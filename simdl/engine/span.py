@@ -110,18 +110,22 @@ class Span:
 
     def record(self, ns: int, y: Tensor, mask: Tensor | None) -> None:
         """Keep the recorded values at a time of the grid, for all lanes or for some."""
-        env = self.stage((ns - self.start) / SECOND, y)
-        if "t" in env:
-            env["t"] = torch.full_like(env["t"], seconds(ns))
-        window, self.window = self.window, None  # at an edge of its own, a lane shows what follows
-        self.evaluate(self.segments.dense.varying, env)
-        self.window = window
+        env = self.shown((ns - self.start) / SECOND, torch.full_like(self.env["t"], seconds(ns)), y)
         column = self.columns.setdefault(ns, {})
         for key in self.segments.recorder.keys:
             value = env[key]
             column[key] = (
                 value if mask is None or key not in column else torch.where(_like(mask, value), value, column[key])
             )
+
+    def shown(self, tau: Any, t: Tensor, y: Tensor) -> Env:
+        """What readers see tau seconds into the segment, at time t (lanes,), with continuous states y."""
+        env = self.stage(tau, y)
+        env["t"] = t
+        window, self.window = self.window, None  # at an edge of its own, a lane shows what follows
+        self.evaluate(self.segments.dense.varying, env)
+        self.window = window
+        return env
 
     def flush(self) -> None:
         """Hand the recorded columns on, in order of time."""

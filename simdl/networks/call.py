@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from simdl.errors import NetworkError
+from simdl.tracing import tracer
 
 Body = Callable[..., tuple[Tensor, ...]]
 Mode = Literal["exact", "fast"]
@@ -158,6 +159,7 @@ def is_traced(value: Tensor) -> bool:
         or isinstance(value.shape[0], torch.SymInt)
         or torch.compiler.is_compiling()
         or get_proxy_mode() is not None
+        or tracer() is not None
     )
 
 

@@ -1,0 +1,75 @@
+"""What the tracer knows of a tensor: its value for one lane, and where in its shape the lanes are.
+
+Tensors are traced with an odd number of lanes, `LANES`, so that a lane axis shows by its size. To learn what an
+operation that only moves elements does (a view, a slice, a concatenation, a padding), it is run once more on tensors of
+labels: label = lane * stride + 1 + element, 0 for what it fills in. Where the lanes went is read off the result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from simdl.engine.native.ir import Value
+from simdl.errors import LoweringError
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """value: the elements of one lane, in the order of the shape without its lanes; lane: (axis, before, after), the
+    axis being before * lanes * after long, or None for a tensor without a lane axis."""
+
+    value: Value
+    shape: tuple[int, ...]
+    lane: tuple[int, int, int] | None
+
+
+def labels(entry: Entry, lanes: int, stride: int, start: int) -> Tensor:
+    """The tensor of labels of an entry."""
+    count = entry.value.size
+    if entry.lane is None:
+        return torch.arange(start + 1, start + 1 + count).reshape(entry.shape)
+    axis, before, after = entry.lane
+    rest = (*entry.shape[:axis], before, after, *entry.shape[axis + 1 :])
+    inner = torch.arange(start + 1, start + 1 + count).reshape(rest)
+    lane = (torch.arange(lanes) * stride).reshape(*(1,) * (axis + 1), lanes, *(1,) * (len(rest) - axis - 1))
+    return (inner.unsqueeze(axis + 1) + lane).reshape(entry.shape)
+
+
+def read(found: Tensor, lanes: int, stride: int) -> tuple[Tensor, tuple[int, int, int] | None]:
+    """Labels after an operation: the elements of one lane, flat (-1 where filled), and where the lanes are.
+
+    Raises LoweringError when lanes are mixed with elements."""
+    lane, element = found // stride, found % stride - 1
+    filled = element < 0
+    if not bool(((lane != 0) & ~filled).any()):
+        same = _constant_axis(element, lanes)
+        return (element.reshape(-1), None) if same is None else same
+    for axis, size in enumerate(found.shape):
+        if size % lanes:
+            continue
+        for before in _divisors(size // lanes):
+            after = size // lanes // before
+            split = lane.reshape(*found.shape[:axis], before, lanes, after, *found.shape[axis + 1 :])
+            gone = filled.reshape(split.shape)
+            expected = torch.arange(lanes).reshape(*(1,) * (axis + 1), lanes, *(1,) * (split.ndim - axis - 2))
+            if bool(((split == expected) | gone).all()):
+                elements = element.reshape(split.shape)
+                if bool((elements != elements.select(axis + 1, 0).unsqueeze(axis + 1)).any()):
+                    continue
+                return elements.select(axis + 1, 0).reshape(-1), (axis, before, after)
+    raise LoweringError("tensor", f"lanes moved among features in the shape {tuple(found.shape)}", "lanes kept apart")
+
+
+def _constant_axis(element: Tensor, lanes: int) -> tuple[Tensor, tuple[int, int, int]] | None:
+    """A tensor without lanes that repeats along an axis of their number: as good as one with a lane axis."""
+    for axis, size in enumerate(element.shape):
+        if size == lanes and bool((element == element.select(axis, 0).unsqueeze(axis)).all()):
+            return element.select(axis, 0).reshape(-1), (axis, 1, 1)
+    return None
+
+
+def _divisors(n: int) -> list[int]:
+    return [1] if n <= 1 else [1, n, *(d for d in range(2, n) if n % d == 0)]

@@ -1,0 +1,53 @@
+"""Where everything of a lane lives in memory: slots in a block of W lanes, as the C program and numpy see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+MEMORY = {"f8": ("double", "f8"), "f4": ("float", "f4"), "i8": ("int64_t", "i8"), "i4": ("int32_t", "i4"),
+          "i2": ("int16_t", "i2"), "i1": ("int8_t", "i1"), "u1": ("uint8_t", "u1"), "b1": ("uint8_t", "u1")}  # fmt: skip
+ALIGNED = 64
+
+
+@dataclass(frozen=True)
+class Slot:
+    """`size` numbers of each lane, under a name that C may see."""
+
+    name: str
+    label: str
+    type: str
+    size: int
+
+    @property
+    def declaration(self) -> str:
+        return f"{MEMORY[self.type][0]} {self.label}[{self.size}][W];"
+
+
+class Layout:
+    """The slots of a block, by name; those that a run changes come first, so that they can be saved as one piece."""
+
+    def __init__(self) -> None:
+        self.slots: dict[str, Slot] = {}
+
+    def add(self, name: str, type: str, size: int, label: str = "") -> Slot:
+        """The slot of this name, made when it is new."""
+        if name not in self.slots:
+            self.slots[name] = Slot(name, label or f"s{len(self.slots)}", type, size)
+        return self.slots[name]
+
+    def dtype(self, width: int) -> np.dtype:  # type: ignore[type-arg]
+        """The numpy type of a block."""
+        names, formats, offsets, at = [], [], [], 0
+        for slot in self.slots.values():
+            kind = np.dtype(MEMORY[slot.type][1])
+            names.append(slot.label)
+            formats.append((kind, (slot.size, width)))
+            offsets.append(at)
+            at += -(-kind.itemsize * slot.size * width // ALIGNED) * ALIGNED
+        return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": max(at, ALIGNED)})
+
+    def declarations(self) -> list[str]:
+        """The members of the C structure."""
+        return [f"  {slot.declaration[:-1]} __attribute__((aligned({ALIGNED})));" for slot in self.slots.values()]

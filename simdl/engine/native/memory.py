@@ -1,0 +1,92 @@
+"""Moving a run between torch tensors and the memory of a native program."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from simdl.engine.native.layout import ALIGNED, MEMORY, Layout
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def aligned(count: int, dtype: Any) -> Array:
+    """Zeroed memory for `count` items that begins at a multiple of 64 bytes."""
+    dtype = np.dtype(dtype)
+    raw = np.zeros(count * dtype.itemsize + ALIGNED, dtype=np.uint8)
+    start = -raw.ctypes.data % ALIGNED
+    return raw[start : start + count * dtype.itemsize].view(dtype)
+
+
+class Blocks:
+    """The lanes of a run in blocks of `width`; the last block is filled up with copies of the last lane."""
+
+    def __init__(self, layout: Layout, lanes: int, width: int) -> None:
+        self.layout, self.lanes, self.width = layout, lanes, width
+        self.number = -(-lanes // width)
+        self.data = aligned(self.number, layout.dtype(width))
+
+    def put(self, name: str, tensor: Tensor) -> None:
+        """Give a slot its values, (lanes, *shape)."""
+        slot = self.layout.slots[name]
+        flat = tensor.detach().cpu().reshape(self.lanes, -1).numpy()
+        self._place(slot.label, flat)
+
+    def put_rows(self, name: str, tensor: Tensor) -> None:
+        """Give a slot its values, (n, lanes)."""
+        self._place(self.layout.slots[name].label, tensor.detach().cpu().numpy().T)
+
+    def _place(self, label: str, flat: Array) -> None:
+        place = self.data[label]  # (blocks, size, width)
+        whole = self.lanes // self.width
+        if whole:
+            part = flat[: whole * self.width].reshape(whole, self.width, -1)
+            place[:whole] = part.transpose(0, 2, 1)
+        if whole < self.number:
+            rest = flat[whole * self.width :]
+            place[whole, :, : len(rest)] = rest.T
+            place[whole, :, len(rest) :] = rest[-1:].T
+
+    def get(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """The values of a slot, (lanes, *shape)."""
+        slot = self.layout.slots[name]
+        flat = self.data[slot.label].transpose(0, 2, 1).reshape(-1, slot.size)[: self.lanes]
+        return torch.from_numpy(np.ascontiguousarray(flat)).reshape(self.lanes, *shape).to(dtype)
+
+    def get_rows(self, name: str) -> Tensor:
+        """The values of a slot, (n, lanes)."""
+        slot = self.layout.slots[name]
+        flat = self.data[slot.label].transpose(1, 0, 2).reshape(slot.size, -1)[:, : self.lanes]
+        return torch.from_numpy(np.ascontiguousarray(flat))
+
+
+def evaluated(value: Any, tables: list[Tensor]) -> Array:
+    """A constant value of a lane program as an array."""
+    kind = np.dtype(MEMORY[value.type][1])
+    if value.op == "const":
+        number = value.attr[1]
+        return np.full(1, np.nan if number is None else number).astype(kind)
+    if value.op == "array":
+        return tables[value.attr].detach().cpu().contiguous().reshape(-1).numpy()
+    args = [evaluated(a, tables) for a in value.args]
+    if value.op == "view":
+        return args[0][value.attr.array]
+    if value.op == "concat":
+        return np.concatenate(args)
+    if value.op.startswith("to_"):
+        return args[0].astype(kind) if value.op != "to_b1" else (args[0] != 0).astype(kind)
+    return _pointwise(value.op, args).astype(kind)
+
+
+def _pointwise(op: str, args: list[Array]) -> Array:
+    """A pointwise operation on constants, by torch."""
+    functions: dict[str, Any] = {
+        "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div, "neg": torch.neg,
+        "maximum": torch.maximum, "minimum": torch.minimum, "where": lambda m, a, b: torch.where(m != 0, a, b),
+        "and": torch.logical_and, "or": torch.logical_or, "not": torch.logical_not,
+    }  # fmt: skip
+    function = functions.get(op) or getattr(torch, op)
+    return np.asarray(function(*(torch.from_numpy(np.ascontiguousarray(a)) for a in args)).numpy())
