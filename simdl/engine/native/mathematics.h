@@ -94,12 +94,11 @@ M_FUNCTION uint64_t m_quadrant(double a, double *s, double *s_rest, double *c, d
         -0x1.5555555555554p-3), low));
     *s = r + e;
     *s_rest = (r - *s) + e;
-    double h = 0.5 * z, w = 1.0 - h;
-    e = ((1.0 - w) - h) + m_fma(z2 * z2, m_fma(z2, m_fma(z, -0x1.905db35e3086ap-37, 0x1.1eeb3bafbb15dp-29),
+    double g = m_fma(0.5, z, -m_fma(z2 * z2, m_fma(z2, m_fma(z, -0x1.905db35e3086ap-37, 0x1.1eeb3bafbb15dp-29),
         m_fma(z, -0x1.27e4f9eb9238ep-22, 0x1.a01a019f2bd7bp-16)), m_fma(z2, m_fma(z, -0x1.6c16c16c168dp-10,
-        0x1.5555555555555p-5), -r * low));
-    *c = w + e;
-    *c_rest = (w - *c) + e;
+        0x1.5555555555555p-5), -r * low)));
+    *c = 1.0 - g;
+    *c_rest = (1.0 - *c) - g;
     return m_bits(t);
 }
 
@@ -140,11 +139,10 @@ M_FUNCTION uint32_t m_quadrantf(float a, float *s, float *s_rest, float *c, floa
     float e = m_fmaf(r * z, m_fmaf(z2, -0x1.9a9318p-13f, m_fmaf(z, 0x1.110bc2p-7f, -0x1.555552p-3f)), low);
     *s = r + e;
     *s_rest = (r - *s) + e;
-    float h = 0.5f * z, w = 1.0f - h;
-    e = ((1.0f - w) - h) + m_fmaf(z2, m_fmaf(z2, 0x1.9bacd6p-16f, m_fmaf(z, -0x1.6c128p-10f, 0x1.555554p-5f)),
-        -r * low);
-    *c = w + e;
-    *c_rest = (w - *c) + e;
+    float g = m_fmaf(0.5f, z, -m_fmaf(z2, m_fmaf(z2, 0x1.9bacd6p-16f, m_fmaf(z, -0x1.6c128p-10f,
+        0x1.555554p-5f)), -r * low));
+    *c = 1.0f - g;
+    *c_rest = (1.0f - *c) - g;
     return m_bitsf(t);
 }
 
