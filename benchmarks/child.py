@@ -94,7 +94,7 @@ class Server:
             last = traceback.extract_tb(problem.__traceback__)[-1]
             where = f"{Path(last.filename).name}:{last.lineno}"
             traceback.print_exc()
-            return {"error": f"{type(problem).__name__} at {where}: {str(problem)[:300]}"}
+            return {"error": f"{type(problem).__name__} at {where}: {' '.join(str(problem).split())[:300]}"}
 
 
 def serve(tool: str) -> None:

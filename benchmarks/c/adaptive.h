@@ -1,8 +1,10 @@
 /* Tsit5 (Tsitouras 2011) with the step control of diffrax's PIDController at its defaults: root mean square of
-   error / (atol + rtol max(|y0|, |y1|)), factor 0.9 norm^(-1/5) within [0.2, 10]. */
+   error / (atol + rtol max(|y0|, |y1|)), factor 0.9 norm^(-1/5) within [0.2, 10].
+   The file that includes this has defined `field(y, parameter, d)` and two states. */
 #include <math.h>
 
-typedef void (*Field)(const double *y, double parameter, double *d);
+#define UNROLLED _Pragma("GCC unroll 7")
+#define LARGER(a, b) ((a) > (b) ? (a) : (b)) /* fmax, which knows of NaN, is a call */
 
 static const double A[6][6] = {
     {0.161},
@@ -15,22 +17,22 @@ static const double A[6][6] = {
 static const double E[7] = {-0.00178001105222577714, -0.0008164344596567469, 0.007880878010261995,
                             -0.1447110071732629, 0.5823571654525552, -0.45808210592918697, 0.015151515151515152};
 
-/* One attempt of size h from y0 with k[0] = f(y0); writes y1 and k[1..6]; returns the error's norm. */
-static inline double attempt(Field f, double parameter, const double y0[2], double h, double rtol, double atol,
+/* One attempt of size h from y0 with k[0] = field(y0); writes y1 and k[1..6]; returns the error's norm. */
+static inline double attempt(double parameter, const double y0[2], double h, double rtol, double atol,
                              double y1[2], double k[7][2]) {
     double sum = 0;
-    for (int s = 0; s < 6; s++) {
+    UNROLLED for (int s = 0; s < 6; s++) {
         for (int i = 0; i < 2; i++) {
             double slope = 0;
-            for (int j = 0; j <= s; j++) slope += A[s][j] * k[j][i];
+            UNROLLED for (int j = 0; j <= s; j++) slope += A[s][j] * k[j][i];
             y1[i] = y0[i] + h * slope;
         }
-        f(y1, parameter, k[s + 1]);
+        field(y1, parameter, k[s + 1]);
     }
     for (int i = 0; i < 2; i++) {
         double error = 0;
-        for (int j = 0; j < 7; j++) error += E[j] * k[j][i];
-        double scaled = h * error / (atol + rtol * fmax(fabs(y0[i]), fabs(y1[i])));
+        UNROLLED for (int j = 0; j < 7; j++) error += E[j] * k[j][i];
+        double scaled = h * error / (atol + rtol * LARGER(fabs(y0[i]), fabs(y1[i])));
         sum += scaled * scaled;
     }
     return sqrt(sum / 2);

@@ -1,6 +1,5 @@
 /* A bouncing ball, each lane with its own restitution: impacts by bisection on the step's interpolant to `impact`
    seconds, then a step of `first` again. final (lanes, 2), bounces (lanes). */
-#include "adaptive.h"
 #include <stddef.h>
 #include <string.h>
 
@@ -8,6 +7,8 @@ static inline void field(const double *y, double gravity, double *d) {
     d[0] = y[1];
     d[1] = -gravity;
 }
+
+#include "adaptive.h"
 
 void run(ptrdiff_t lanes, double until, double gravity, double rtol, double atol, double first, double longest,
          double impact, const double *restitution, double *final, double *bounces) {
@@ -17,7 +18,7 @@ void run(ptrdiff_t lanes, double until, double gravity, double rtol, double atol
         field(y, gravity, k[0]);
         while (t < until) {
             int last = t + h >= until;
-            double length = last ? until - t : h, norm = attempt(field, gravity, y, length, rtol, atol, y1, k);
+            double length = last ? until - t : h, norm = attempt(gravity, y, length, rtol, atol, y1, k);
             if (norm <= 1 && y1[0] <= 0 && y1[1] < 0) {
                 double low = 0, high = 1;
                 while ((high - low) * length > impact) {

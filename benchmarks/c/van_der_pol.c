@@ -1,5 +1,4 @@
 /* x' = v, v' = mu (1 - x^2) v - x: each lane with its own steps. final (lanes, 2). */
-#include "adaptive.h"
 #include <stddef.h>
 #include <string.h>
 
@@ -8,6 +7,8 @@ static inline void field(const double *y, double mu, double *d) {
     d[1] = mu * (1 - y[0] * y[0]) * y[1] - y[0];
 }
 
+#include "adaptive.h"
+
 void run(ptrdiff_t lanes, double until, double mu, double rtol, double atol, double first, const double *x0,
          double *final) {
     for (ptrdiff_t lane = 0; lane < lanes; lane++) {
@@ -15,7 +16,7 @@ void run(ptrdiff_t lanes, double until, double mu, double rtol, double atol, dou
         field(y, mu, k[0]);
         while (t < until) {
             int last = t + h >= until;
-            double length = last ? until - t : h, norm = attempt(field, mu, y, length, rtol, atol, y1, k);
+            double length = last ? until - t : h, norm = attempt(mu, y, length, rtol, atol, y1, k);
             h = length * factor(norm);
             if (norm <= 1) {
                 t = last ? until : t + length;
