@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from simdl.engine.native.folder import distrust
 from simdl.engine.native.library import _from_file
 from simdl.engine.native.sealed import Record, read, write
 from simdl.errors import CompileError, RunError
-from tests.native_programs import CC, EVIL, LOAD, SOURCE, counting, lines, loaded, said, script, started
+from tests.native_programs import CC, EVIL, LOAD, ROOT, SOURCE, counting, lines, loaded, said, script, started
 
 pytestmark = pytest.mark.skipif(not CC or sys.platform == "win32", reason="needs a C compiler to compare with")
 NOBODY = 65534
@@ -117,11 +118,15 @@ def test_another_processor_gets_its_own_library(tmp_path: Path, log: Path) -> No
     assert "flags" in text or "Features" in text
     other = text.replace("flags\t\t: ", "flags\t\t: newest ").replace("Features\t: ", "Features\t: newest ")
     (tmp_path / "cpuinfo").write_text(other)
-    swap = f'mount --bind {tmp_path / "cpuinfo"} /proc/cpuinfo && exec "$@"'
-    argv = ["unshare", "-m", "sh", "-c", swap, "sh", sys.executable, "-c", LOAD, SOURCE]
-    done = subprocess.run(argv, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
-    if "mount" in done.stderr or "unshare" in done.stderr:
-        pytest.skip(f"no mount here: {done.stderr}")
+    mount = f"mount --bind {tmp_path / 'cpuinfo'} /proc/cpuinfo"
+    inside = ["unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh"]
+    if subprocess.run([*inside, "true"], capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    done = subprocess.run(
+        [*inside, sys.executable, "-c", LOAD, SOURCE], capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
     assert done.stdout == "42.0\n" and lines(log) == 2
     assert loaded() == ["42.0"] and lines(log) == 2
 
@@ -297,6 +302,27 @@ def test_a_read_only_cache_is_read_and_not_missed(native: Path, log: Path) -> No
         answered, warning = loaded(SOURCE.replace("40.0", "41.0"))
         assert answered == "43.0" and f"{native} cannot be written" in warning
         assert "cannot be written" in found("cache").value
+
+
+def test_a_cache_without_the_right_to_write_is_read_and_not_missed(native: Path, log: Path) -> None:
+    without = []
+    if os.getuid() == 0:  # root writes everywhere, unless it gives that up
+        without = ["setpriv", "--bounding-set", "-dac_override"]
+        if shutil.which("setpriv") is None or subprocess.run([*without, "true"], capture_output=True).returncode:
+            pytest.skip("root cannot give up its right to write everywhere")
+    assert loaded() == ["42.0"]
+    native.chmod(0o500)
+    for source, wanted in ((SOURCE, ["42.0"]), (SOURCE.replace("40.0", "41.0"), ["43.0"])):
+        done = subprocess.run(
+            [*without, sys.executable, "-c", LOAD, source], capture_output=True, text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        answered, *warned = done.stdout.splitlines()
+        assert [answered] == wanted
+        assert len(warned) == (wanted == ["43.0"]) and all(f"{native} cannot be written" in one for one in warned)
+    native.chmod(0o700)
+    assert lines(log) == 2 and contents()[0] == 1
 
 
 def test_a_cache_that_cannot_be_made_is_said_once(tmp_path: Path, log: Path) -> None:
