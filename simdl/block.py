@@ -304,6 +304,11 @@ class Block(Declared):
         """The latency in ns."""
         return nanoseconds(self.latency, f"{self}: latency") if self.latency is not None else 0
 
+    def _repr_html_(self) -> str:
+        from simdl.draw import picture
+
+        return picture(type(self), repr(self))._repr_html_()
+
     @classmethod
     def _check(cls) -> None:
         faults: list[SimdlError] = []

@@ -505,21 +505,48 @@ def test_three_hundred_blocks_in_a_chain_with_loops_and_deep_nesting_are_laid_ou
     assert len(boxes(draw(part))) > 60 * 3
 
 
-@given(
-    st.lists(
-        st.tuples(st.sets(st.integers(0, 30), min_size=1, max_size=3), st.sets(st.integers(0, 30), max_size=3)),
-        max_size=12,
-    )
-)
-def test_turning_lines_that_overlap_get_tracks_of_their_own(ends: list[tuple[set[int], set[int]]]) -> None:
-    nets = [Net({10.0 * y for y in left}, {10.0 * y for y in right}) for left, right in ends]
-    count = tracks(nets)
-    for i, net in enumerate(nets):
-        assert net.straight == (net.track == -1)
-        assert net.track < count
-        for other in nets[:i]:
-            if net.track == other.track >= 0:
-                assert net.high < other.low or other.high < net.low
+@given(st.lists(st.integers(0, 8), max_size=20), st.permutations(range(20)), st.permutations(range(20)))
+def test_turning_lines_never_lie_on_each_other(owner: list[int], left: list[int], right: list[int]) -> None:
+    nets: dict[int, Net] = {}
+    for number, one in enumerate(owner):  # each place on a side is of one net; on the other side it may be another's
+        net = nets.setdefault(one, Net())
+        net.left.add(10.0 * left[number])
+        net.right.add(10.0 * right[number])
+    count = tracks(list(nets.values()))
+    pieces = []
+    for net in nets.values():
+        for a in net.left:
+            for b in net.right:
+                inner = [(float(track), at) for track, at in net.turns(a, b)]
+                assert all(0 <= track < count for track, _ in inner)
+                points = [(-1.0, a), *inner, (float(count), b)]
+                pieces += [(net, *sorted(piece)) for piece in pairwise(points)]
+    for i, (net, a, b) in enumerate(pieces):
+        for other, c, d in pieces[:i]:
+            if other is not net:
+                for k in (0, 1):
+                    overlap = min(b[1 - k], d[1 - k]) - max(a[1 - k], c[1 - k])
+                    assert not (a[k] == b[k] == c[k] == d[k] and overlap > 0)
+
+
+def test_the_command_line_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from click.testing import CliRunner
+
+    from simdl.cli.program import program
+    from tests.study import STUDY
+
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent)
+    file = tmp_path / "new folder" / "loop.svg"
+    result = CliRunner().invoke(program, ["describe", "tests.study:STUDY", "--svg", str(file)])
+    assert result.exit_code == 0 and "must hold" in result.stdout
+    assert file.read_text(encoding="utf-8") == STUDY.build().draw().svg
+    result = CliRunner().invoke(program, ["describe", "tests.study:STUDY", "--svg", str(tmp_path / "loop.pdf")])
+    assert result.exit_code == 2 and ".svg or .png" in result.stderr
+
+
+def test_a_block_in_a_notebook_is_its_picture_and_its_parameters() -> None:
+    html = Lag()._repr_html_()
+    assert "<svg" in html and "&lt;Lag()&gt;" in html
 
 
 def test_picture_of_a_kind_of_block() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,12 +14,22 @@ from simdl.cli.terminal import document, session
 
 @click.command("describe")
 @options("scenario", "network", "quick")
-def command(scenario: str, networks: dict[str, str], quick: bool) -> None:
+@click.option(
+    "--svg", "picture", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    help="Draw the diagram into this file; a name that ends in .png gives a PNG.",
+)
+@click.option("--depth", type=click.IntRange(min=1), help="Levels of nested diagrams to open in the picture.")
+def command(scenario: str, networks: dict[str, str], quick: bool, picture: Path | None, depth: int | None) -> None:
     """What SCENARIO is: what varies, what must hold, its slots, and the compiled schedule.
 
     SCENARIO is a name from `simdl list`, or package.module:ATTRIBUTE for one of your own.
     """
     study = Request("describe", scenario, networks=networks, quick=quick).study()
+    if picture is not None:
+        from simdl.draw import draw
+
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        draw(study.build(), picture, depth=depth)
     if not session().json:
         click.echo(study.describe())
         return

@@ -101,8 +101,8 @@ def draw(
     return found
 
 
-def picture(block: type[Declared]) -> Drawing:
-    """The picture of a kind of block by itself: its declared ports with their units."""
+def picture(block: type[Declared], text: str = "") -> Drawing:
+    """The picture of a kind of block by itself: its declared ports with their units. text: what else is to be said."""
     box = Box("block", "", block.__name__)
     for name, declaration in block.declared().items():
         if isinstance(declaration, Input | Inputs):
@@ -114,7 +114,7 @@ def picture(block: type[Declared]) -> Drawing:
             box.add("out", name, short(name), mark="crossing")
     measure(box, "right")
     ports = f"{_many(len(box.ins), 'input')} and {_many(len(box.outs), 'output')}"
-    return Drawing(box, single(box), block.__name__, f"{block.__name__}: {ports}.")
+    return Drawing(box, single(box), block.__name__, f"{block.__name__}: {ports}.", text)
 
 
 _WORDS: dict[Kind, str] = {

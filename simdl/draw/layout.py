@@ -220,11 +220,9 @@ def _at(item: Item, pin: Pin | None = None) -> float:
 def _draw(chain: Chain, nets: list[dict[Chain, Net]], places: list[float], right: bool, before: float) -> None:
     """The points of the wires of a chain, when all boxes stand."""
 
-    def turn(rank: int, a: float, b: float) -> list[Point]:
-        if a == b:
-            return []
-        at = places[rank] + TRACK * nets[rank][chain].track
-        return [(at, a), (at, b)]
+    def turn(rank: int, a: float, b: float, from_left: bool = True, to_left: bool = False) -> list[Point]:
+        turns = nets[rank][chain].turns(a, b, from_left, to_left)
+        return [(places[rank] + TRACK * track, at) for track, at in turns]
 
     start = chain.source.rank
     origin = _at(chain.source, chain.pin)
@@ -239,7 +237,7 @@ def _draw(chain: Chain, nets: list[dict[Chain, Net]], places: list[float], right
                 across = to
         else:
             below = _at(chain.behind[start])
-            points += turn(start + 1, origin, below) + turn(end.rank, below, target)
+            points += turn(start + 1, origin, below, True, True) + turn(end.rank, below, target, False, False)
         source_box, target_box = wire.source.box, wire.target.box
         begin = source_box.x + source_box.width if right else source_box.y + source_box.height
         finish = target_box.x if right else target_box.y
