@@ -7,6 +7,7 @@ import torch
 from simdl import Block, Diagram, Input, Noise, Output, Param, State, output, tick
 from simdl.blocks.attitude import conjugate, rotate
 from simdl.blocks.sensors import quantised
+from simdl.clock import Duration
 
 DEGREE, STANDARD_GRAVITY = math.pi / 180, 9.80665
 
@@ -118,7 +119,7 @@ class IMU(Diagram):
     rates = Input(shape=(3,), unit="rad/s")
     force, turn = Output(unit="m/s^2"), Output(unit="rad/s")
 
-    def __init__(self, period="10 ms", latency=None):
+    def __init__(self, period: Duration = "10 ms", latency: Duration | None = None) -> None:
         self.ideal = SpecificForce()
         self.accelerometer = Accelerometer(period=period, latency=latency)
         self.gyroscope = Gyroscope(period=period, latency=latency)

@@ -134,7 +134,7 @@ class HeatedPMSM(Diagram):
     omega, torque = Output(unit="rad/s"), Output(unit="N m")
     winding, stator, magnet = Output(unit="degC"), Output(unit="degC"), Output(unit="degC")
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.motor, self.heat = PMSM(), MotorHeat()
         self.motor.vd, self.motor.vq, self.motor.load = self.vd, self.vq, self.load
         self.motor.winding, self.motor.magnet = self.heat.winding, self.heat.rotor

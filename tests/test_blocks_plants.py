@@ -78,7 +78,7 @@ def solved(f: Callable[[float, np.ndarray], Any], start: Sequence[float], until:
     return np.asarray(solution.y[:, -1])
 
 
-def linear(a: Any, b: Any, start: Sequence[float], until: float) -> np.ndarray:
+def linear(a: Any, b: Any, start: Any, until: float) -> np.ndarray:
     """The state at `until` of x' = A x + b, by the matrix exponential."""
     n = len(start)
     whole = np.zeros((n + 1, n + 1))
@@ -131,7 +131,8 @@ class TestPendulums:
 
             at, moving = places(q), torch.func.jvp(places, (q,), (v,))[1]
             mass = torch.tensor([m1, m2], dtype=q.dtype)
-            return (mass * ((moving**2).sum(1) / 2 - g * at[:, 1])).sum()
+            total: Tensor = (mass * ((moving**2).sum(1) / 2 - g * at[:, 1])).sum()
+            return total
 
         block = DoublePendulum(m1=m1, m2=m2, l1=l1, l2=l2, damping=c, gravity=g)
         for seed in range(5):
@@ -287,7 +288,7 @@ class TestMachines:
     def test_all_the_energy_fed_to_a_motor_is_somewhere(self) -> None:
         model = Electrical(vd=-15.0, vq=25.0, load=10.0)
         start = {"plant.motor.omega": 80.0, "plant.heat.winding": 90.0, "plant.heat.rotor": 40.0}
-        run = simulate(model, 0.5, set=start, solver=Tsit5(rtol=1e-10, atol=1e-11), every=0.5)
+        run = simulate(model, 0.04, set=start, solver=Tsit5(rtol=1e-9, atol=1e-10), every=0.04)
         end = run.final
 
         def stored(id: Any, iq: Any, omega: Any, winding: Any, stator: Any, rotor: Any) -> Any:
@@ -296,8 +297,8 @@ class TestMachines:
 
         names = ("motor.id", "motor.iq", "motor.omega", "heat.winding", "heat.stator", "heat.rotor")
         gained = stored(*(end[f"plant.{name}"] for name in names)) - stored(0.0, 0.0, 80.0, 90.0, 20.0, 40.0)
-        fed, shaft, friction, cooled = (run[name].at(0.5) for name in ("fed", "shaft", "friction", "cooled"))
-        assert float(fed) > 100.0
+        fed, shaft, friction, cooled = (run[name].at(0.04) for name in ("fed", "shaft", "friction", "cooled"))
+        assert float(fed) > 10.0
         assert float(fed - shaft - friction - cooled - gained) == pytest.approx(0.0, abs=1e-8 * float(fed))
 
     def test_heat_of_a_motor_against_the_matrix_exponential(self) -> None:
@@ -390,7 +391,7 @@ class TestPower:
         a, on = np.array([[0.0, -1 / 50e-6], [1 / 500e-6, -1 / (3 * 500e-6)]]), np.array([28.0 / 50e-6, 0.0])
 
         def period(x: np.ndarray) -> np.ndarray:
-            return linear(a, np.zeros(2), linear(a, on, x, duty * cycle).tolist(), (1 - duty) * cycle)
+            return linear(a, np.zeros(2), linear(a, on, x, duty * cycle), (1 - duty) * cycle)
 
         zero = period(np.zeros(2))
         slope = np.stack([period(e) - zero for e in np.eye(2)], axis=1)
