@@ -1,4 +1,7 @@
-"""Arithmetic on signals. Operators (`a + 2 * b`) do the same; these are for lists of signals and named parameters."""
+"""Arithmetic on signals. Operators (`a + 2 * b`) do the same; these are for lists of signals and named parameters.
+
+Matrices and vectors: `simdl.blocks.vector`.
+"""
 
 import math
 

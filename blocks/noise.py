@@ -103,8 +103,8 @@ class ColouredNoise(Block):
     """y_k = std w_k - sum of a_i y_{k-i}: noise whose power spectral density falls as 1 / f^alpha.
 
     alpha=0 is white, 1 pink (flicker), 2 brown (a random walk). a_0 = 1, a_i = a_{i-1} (i - 1 - alpha / 2) / i, cut off
-    after `length` terms: below about 1 / (length T) the density is flat. The density is std^2 T / |A(exp(2 pi j f T))|^2
-    (two-sided). N. J. Kasdin, Proc. IEEE 83 (1995) 802, section III.
+    after `length` terms: below about 1 / (length T) the density is flat. It is std^2 T / |A(exp(2 pi j f T))|^2, of
+    both sides. N. J. Kasdin, Proc. IEEE 83 (1995) 802, section III.
 
     >>> from simdl import simulate
     >>> y = simulate(ColouredNoise(alpha=0.0, std=3.0, period=1), 500, lanes=10, seed=1)["y"].values
@@ -138,8 +138,8 @@ class AllanNoise(Block):
     """The noise of an inertial sensor, from the three parameters read off its Allan deviation.
 
     white: N, the random walk of the angle or speed, units / sqrt(Hz); instability: B, the bias instability, units;
-    walk: K, the random walk of the rate, units / s sqrt(Hz). With a Gauss-Markov bias of correlation time tau and driving
-    noise q = 0.664 B / (0.437 sqrt(tau)), whose deviation peaks at 0.664 B (at 1.89 tau), the variance at s seconds is
+    walk: K, the random walk of the rate, units / s sqrt(Hz). With a Gauss-Markov bias of correlation time tau and
+    driving noise q = 0.664 B / (0.437 sqrt(tau)), whose deviation peaks at 0.664 B, the variance at s seconds is
     N^2 / s + (q tau)^2 / s (1 - tau / (2 s) (3 - 4 exp(-s / tau) + exp(-2 s / tau))) + K^2 s / 3.
     IEEE Std 952-1997, annex C.
 

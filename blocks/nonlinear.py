@@ -2,7 +2,7 @@
 
 import torch
 
-from simdl import Block, Input, Param, State, crossing, initial, output
+from simdl import Block, Input, Output, Param, State, crossing, initial, output, tick
 from simdl.blocks.arithmetic import spread
 
 
@@ -58,8 +58,9 @@ class Quantiser(Block):
 
 
 class Relay(Block):
-    """A switch with hysteresis: y = high once u has fallen to `on`, low once it has risen to `off` > on.
+    """A switch with hysteresis that closes below: y = high once u has fallen to `on`, low once it has risen to `off`.
 
+    A heater's thermostat: on < off. For one that closes above, as Simulink's Relay does, see `Hysteresis`.
     The switching times of a continuous u are located. It starts high where u <= on, and low elsewhere.
 
     >>> from simdl import RK4, simulate
@@ -98,3 +99,32 @@ class Relay(Block):
     @rises.reset
     def open(self, closed):
         return dict(closed=torch.zeros_like(closed))
+
+
+class Backlash(Block):
+    """The play of a gear, `width` wide: y stands still until u has crossed it, then follows at half the width.
+
+    y = last y, kept within [u - width / 2, u + width / 2], as Simulink's Backlash; at first, as near to `start` as u
+    allows. Sampled: exact where u turns at most once between two ticks.
+
+    >>> from simdl import simulate
+    >>> u = ([0.0, 1.0, 2.0, 3.0, 4.0], [0.0, 2.0, 1.5, 1.0, 0.0])
+    >>> simulate(Backlash(width=1.0, period=1), 4, inputs={"u": u})["y"].values
+    tensor([[0.0000, 1.5000, 1.5000, 1.5000, 0.5000]], dtype=torch.float64)
+    """
+
+    u = Input()
+    y = Output()
+    width: Param = Param(1.0, low=0.0)
+    start: Param = Param(0.0)
+    last = State(0.0)
+
+    @initial
+    def begin(self, start):
+        return dict(last=start)
+
+    @tick
+    def follow(self, u, last, width):
+        half = spread(width, u) / 2.0
+        y = torch.minimum(torch.maximum(last, u - half), u + half)
+        return dict(y=y, last=y)

@@ -40,7 +40,8 @@ class Playback(Block):
                 raise ModelError("Playback", f"{name}={given!r}", "one of", names=known, wrong=str(given))
         times, values = np.array(times, dtype=float), np.array(values, dtype=float)
         if times.ndim != 1 or len(times) < 2 or len(times) != len(values):
-            raise ModelError("Playback", f"{times.shape} times and {values.shape} values", "a value for each of n times")
+            found = f"{times.shape} times and {values.shape} values"
+            raise ModelError("Playback", found, "two times or more, and a value for each")
         times = np.round(times * 1e9) / 1e9
         if not (np.diff(times) > 0).all() or not np.isfinite(times).all() or not np.isfinite(values).all():
             found = "times that do not increase" if np.isfinite(times).all() else "times that are not finite"
@@ -91,7 +92,7 @@ class Playback(Block):
     @classmethod
     def from_csv(cls, path, time="t", value="y", **options):
         """The columns `time` and `value` (a name, or a list of names for a vector) of a CSV file with a header."""
-        table = np.genfromtxt(Path(path), delimiter=",", names=True, deletechars="", replace_space=" ", encoding="utf-8")
+        table = np.genfromtxt(Path(path), delimiter=",", names=True, deletechars="", replace_space=" ")
         return cls(*_columns(str(path), table, table.dtype.names or (), time, value), **options)
 
     @classmethod

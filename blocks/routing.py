@@ -46,3 +46,49 @@ class Select(Block):
         for k, signal in enumerate(u[1:], start=1):
             chosen = torch.where(spread(index >= k, signal), signal, chosen)
         return chosen
+
+
+class Mux(Block):
+    """y = all elements of u_0, u_1, … in one vector, in order. (`stack(a, b)` does it for scalar signals.)
+
+    >>> from simdl import Diagram, Output, simulate
+    >>> class Both(Diagram):
+    ...     y = Output()
+    ...     def __init__(self):
+    ...         self.mux = Mux()
+    ...         self.mux.u = [1.0, torch.tensor([2.0, 3.0])]
+    ...         self.y = self.mux.y
+    >>> simulate(Both(), 0)["y"].at(0)
+    tensor([[1., 2., 3.]], dtype=torch.float64)
+    """
+
+    u = Inputs()
+
+    @output
+    def y(self, u):
+        return torch.cat([signal.reshape(len(signal), -1) for signal in u], dim=1)
+
+
+class Pick(Block):
+    """y = u[index] of a vector (n,), or the row u[index] of (n, m), index from 0; beyond the ends, the first or last.
+
+    A fixed index is a formula: `u[2]`, `u[1:3]`.
+
+    >>> from simdl import Diagram, Output, simulate
+    >>> class Second(Diagram):
+    ...     y = Output()
+    ...     def __init__(self):
+    ...         self.pick = Pick()
+    ...         self.pick.u, self.pick.index = torch.tensor([5.0, 6.0, 7.0]), 1
+    ...         self.y = self.pick.y
+    >>> float(simulate(Second(), 0)["y"].at(0))
+    6.0
+    """
+
+    u = Input()
+    index = Input(dtype="int64")
+
+    @output
+    def y(self, u, index):
+        where = index.clamp(0, u.shape[1] - 1).reshape(-1, 1, *(1,) * (u.ndim - 2))
+        return u.gather(1, where.expand(-1, 1, *u.shape[2:])).squeeze(1)
