@@ -8,45 +8,72 @@ if __name__ != "simdl.blocks":
 from simdl.blocks.arithmetic import Gain, Product, Sum
 from simdl.blocks.attitude import FrameTransform
 from simdl.blocks.battery import BatteryCell, BatteryPack
+from simdl.blocks.bus import Bus
 from simdl.blocks.continuous import FirstOrder, Integrator, StateSpace, StateSpaceD
 from simdl.blocks.control import PI, PID
 from simdl.blocks.delay import Interpolation, Samples, TransportDelay
 from simdl.blocks.detector import Detector
-from simdl.blocks.discrete import DiscreteIntegrator, Hold, MovingAverage, RateLimiter, SampleClock, UnitDelay
+from simdl.blocks.discrete import (
+    DiscreteDerivative,
+    DiscreteIntegrator,
+    DiscreteStateSpace,
+    DiscreteStateSpaceD,
+    Hold,
+    MovingAverage,
+    RateLimiter,
+    RateTransition,
+    SampleClock,
+    UnitDelay,
+)
 from simdl.blocks.encoders import AbsoluteEncoder, IncrementalEncoder
+from simdl.blocks.excitation import APRBS, PRBS, Chirp, Multisine
+from simdl.blocks.filters import FIR, IIR, Biquads, DiscreteTransferFunction
+from simdl.blocks.friction import Friction, StickSlip
 from simdl.blocks.gps import GPS
 from simdl.blocks.imu import IMU, Accelerometer, Gyroscope, InertialSensor, SpecificForce
 from simdl.blocks.integrator import GatedIntegrator, LimitedIntegrator, ResettableIntegrator
-from simdl.blocks.lookup import Lookup1D, Lookup2D
+from simdl.blocks.logic import Counter, Debounce, Edge, Equal, Hysteresis, Latch, Within
+from simdl.blocks.lookup import Lookup1D, Lookup2D, LookupND
 from simdl.blocks.machines import PMSM, DCMotor, HeatedPMSM, MotorHeat
 from simdl.blocks.mechanics import TORA, BouncingBall, MagneticLevitation, MassSpringDamper
 from simdl.blocks.neural import Epileptor, JansenRit
-from simdl.blocks.noise import RandomWalk, WhiteNoise
-from simdl.blocks.nonlinear import DeadZone, Quantiser, Relay, Saturation
+from simdl.blocks.noise import AllanNoise, BandLimitedNoise, ColouredNoise, GaussMarkov, RandomWalk, WhiteNoise
+from simdl.blocks.nonlinear import Backlash, DeadZone, Quantiser, Relay, Saturation
 from simdl.blocks.pendulums import CartPole, DoublePendulum, Pendulum
+from simdl.blocks.playback import Playback
 from simdl.blocks.power import BuckConverter
 from simdl.blocks.quadrotor import Quadrotor
-from simdl.blocks.routing import Select, Switch
+from simdl.blocks.routing import Mux, Pick, Select, Switch
 from simdl.blocks.sensors import ADC, JitteredSample, SensorChain
 from simdl.blocks.solve import Solve
-from simdl.blocks.sources import Constant, Pulse, Ramp, Sine, Step
+from simdl.blocks.sources import Constant, Pulse, Ramp, Sine, Staircase, Step, Time
+from simdl.blocks.state_machine import StateMachine, during, on_entry, on_exit, transition
+from simdl.blocks.subsystems import ForEach, Variant
 from simdl.blocks.tanks import TwoTanks
 from simdl.blocks.thermal import HeatExchanger, Room
 from simdl.blocks.thermistor import BetaThermistor, SteinhartHart, Thermistor
 from simdl.blocks.transfer import LeadLag, Notch, Rational, RationalD, SecondOrder, TransferFunction, ZeroPoleGain
 from simdl.blocks.variable_delay import VariableDelay, VariableInterpolation
+from simdl.blocks.vector import Dot, Extremum, MatrixGain, Norm
 from simdl.blocks.vehicles import DynamicBicycle, KinematicBicycle, LongitudinalVehicle, PacejkaBicycle
+from simdl.blocks.window import Decimate, Delay, Window
 
 __all__ = [
-    "ADC", "GPS", "IMU", "PI", "PID", "PMSM", "TORA", "AbsoluteEncoder", "Accelerometer", "BatteryCell", "BatteryPack",
-    "BetaThermistor", "BouncingBall", "BuckConverter", "CartPole", "Constant", "DCMotor", "DeadZone", "Detector",
-    "DiscreteIntegrator", "DoublePendulum", "DynamicBicycle", "Epileptor", "FirstOrder", "FrameTransform", "Gain",
-    "GatedIntegrator", "Gyroscope", "HeatExchanger", "HeatedPMSM", "Hold", "IncrementalEncoder", "InertialSensor",
-    "Integrator", "Interpolation", "JansenRit", "JitteredSample", "KinematicBicycle", "LeadLag", "LimitedIntegrator",
-    "LongitudinalVehicle", "Lookup1D", "Lookup2D", "MagneticLevitation", "MassSpringDamper", "MotorHeat",
-    "MovingAverage", "Notch", "PacejkaBicycle", "Pendulum", "Product", "Pulse", "Quadrotor", "Quantiser", "Ramp",
-    "RandomWalk", "RateLimiter", "Rational", "RationalD", "Relay", "ResettableIntegrator", "Room", "SampleClock",
-    "Samples", "Saturation", "SecondOrder", "Select", "SensorChain", "Sine", "Solve", "SpecificForce", "StateSpace",
-    "StateSpaceD", "SteinhartHart", "Step", "Sum", "Switch", "Thermistor", "TransferFunction", "TransportDelay",
-    "TwoTanks", "UnitDelay", "VariableDelay", "VariableInterpolation", "WhiteNoise", "ZeroPoleGain",
+    "ADC", "APRBS", "FIR", "GPS", "IIR", "IMU", "PI", "PID", "PMSM", "PRBS", "TORA", "AbsoluteEncoder", "Accelerometer",
+    "AllanNoise", "Backlash", "BandLimitedNoise", "BatteryCell", "BatteryPack", "BetaThermistor", "Biquads",
+    "BouncingBall", "BuckConverter", "Bus", "CartPole", "Chirp", "ColouredNoise", "Constant", "Counter", "DCMotor",
+    "DeadZone", "Debounce", "Decimate", "Delay", "Detector", "DiscreteDerivative", "DiscreteIntegrator",
+    "DiscreteStateSpace", "DiscreteStateSpaceD", "DiscreteTransferFunction", "Dot", "DoublePendulum", "DynamicBicycle",
+    "Edge", "Epileptor", "Equal", "Extremum", "FirstOrder", "ForEach", "FrameTransform", "Friction", "Gain",
+    "GatedIntegrator", "GaussMarkov", "Gyroscope", "HeatExchanger", "HeatedPMSM", "Hold", "Hysteresis",
+    "IncrementalEncoder", "InertialSensor", "Integrator", "Interpolation", "JansenRit", "JitteredSample",
+    "KinematicBicycle", "Latch", "LeadLag", "LimitedIntegrator", "LongitudinalVehicle", "Lookup1D", "Lookup2D",
+    "LookupND", "MagneticLevitation", "MassSpringDamper", "MatrixGain", "MotorHeat", "MovingAverage", "Multisine",
+    "Mux", "Norm", "Notch", "PacejkaBicycle", "Pendulum", "Pick", "Playback", "Product", "Pulse", "Quadrotor",
+    "Quantiser", "Ramp", "RandomWalk", "RateLimiter", "RateTransition", "Rational", "RationalD", "Relay",
+    "ResettableIntegrator", "Room", "SampleClock", "Samples", "Saturation", "SecondOrder", "Select", "SensorChain",
+    "Sine", "Solve", "SpecificForce", "Staircase", "StateMachine", "StateSpace", "StateSpaceD", "SteinhartHart", "Step",
+    "StickSlip", "Sum", "Switch", "Thermistor", "Time", "TransferFunction", "TransportDelay", "TwoTanks", "UnitDelay",
+    "VariableDelay", "VariableInterpolation", "Variant", "WhiteNoise", "Window", "Within", "ZeroPoleGain", "during",
+    "on_entry", "on_exit", "transition",
 ]  # fmt: skip

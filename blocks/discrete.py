@@ -3,6 +3,7 @@
 import torch
 
 from simdl import Block, Input, Output, Param, State, initial, output, tick
+from simdl.blocks.continuous import apply
 
 
 class Hold(Block):
@@ -149,3 +150,89 @@ class SampleClock(Block):
     @tick
     def count(self, following, t):
         return dict(k=following, time=t, following=following + 1)
+
+
+class RateTransition(UnitDelay):
+    """y = u one slow period ago, from a slow block to a fast one: deterministic, whatever the order of evaluation.
+
+    Give it the slow block's period. It needs this only where a fast task may not wait for the slow one; else a slower
+    source is simply held, at its own tick already new. From fast to slow, `Hold` with the slow period samples.
+
+    >>> from simdl import Diagram, Output, simulate
+    >>> class Rates(Diagram):
+    ...     y = Output()
+    ...     def __init__(self):
+    ...         self.slow, self.fast = SampleClock(period=0.2), Hold(period=0.1)
+    ...         self.transition = RateTransition(period=0.2)
+    ...         self.transition.u = self.slow.time
+    ...         self.fast.u = self.transition.y
+    ...         self.y = self.fast.y
+    >>> simulate(Rates(), 0.5, record="y")["y"].values
+    tensor([[0.0000, 0.0000, 0.0000, 0.0000, 0.2000, 0.2000]], dtype=torch.float64)
+    """
+
+
+class DiscreteDerivative(Block):
+    """y = k (u - u at the tick before) / T; 0 at the first tick.
+
+    >>> from simdl import simulate
+    >>> u = ([0.0, 0.5, 1.0], [1.0, 2.0, 1.0])
+    >>> simulate(DiscreteDerivative(period=0.5), 1.5, inputs={"u": u})["y"].values
+    tensor([[ 0.,  2., -2.,  0.]], dtype=torch.float64)
+    """
+
+    u = Input()
+    y = Output()
+    k: Param = Param(1.0)
+    last, started = State(0.0), State(False, dtype="bool")
+
+    @tick
+    def compare(self, u, last, started, k, dt):
+        return dict(y=torch.where(started, k * (u - last) / dt, 0.0), last=u, started=torch.ones_like(started))
+
+
+class DiscreteStateSpace(Block):
+    """x = A x + B u after every tick, y = C x: a sampled linear system without feedthrough, x = start at first.
+
+    Shapes as for `StateSpace`: A (n, n), start (n,), B (n,) or (n, m), C (n,) or (p, n).
+
+    >>> from simdl import simulate
+    >>> delay = DiscreteStateSpace(A=[[0.0, 0.0], [1.0, 0.0]], B=[1.0, 0.0], C=[0.0, 1.0], start=[0.0, 0.0], period=1)
+    >>> simulate(delay, 3, inputs={"u": 5.0})["y"].values
+    tensor([[0., 0., 5., 5.]], dtype=torch.float64)
+    """
+
+    u = Input()
+    A: Param = Param()
+    B: Param = Param()
+    C: Param = Param()
+    start: Param = Param()
+    x = State()
+
+    @initial
+    def begin(self, start):
+        return dict(x=start)
+
+    @output
+    def y(self, x, C):
+        return apply(C, x)
+
+    @tick
+    def step(self, x, u, A, B):
+        return dict(x=apply(A, x) + apply(B, u))
+
+
+class DiscreteStateSpaceD(DiscreteStateSpace):
+    """x = A x + B u after every tick, y = C x + D u: a sampled linear system whose output depends on u at once.
+
+    >>> from simdl import simulate
+    >>> lead = DiscreteStateSpaceD(A=[[0.5]], B=[1.0], C=[1.0], D=2.0, start=[0.0], period=1)
+    >>> simulate(lead, 2, inputs={"u": 1.0})["y"].values
+    tensor([[2.0000, 3.0000, 3.5000]], dtype=torch.float64)
+    """
+
+    D: Param = Param(0.0)
+
+    @output
+    def y(self, x, u, C, D):
+        return apply(C, x) + apply(D, u)

@@ -27,10 +27,12 @@ def digest(model: Model) -> str:
         add(path, kind.__qualname__, *(f"{f}={getattr(owner, f, None)}" for f in kind._fields()))
         for name, value in sorted(owner.settings.items()):
             add(name, _plain(value))
-        for _, value in sorted(vars(owner).items()):
+        for name, value in sorted(vars(owner).items()):
             if isinstance(value, nn.Module):
                 for key, tensor in sorted(value.state_dict().items()):
                     add(key, _plain(tensor))
+            elif not name.startswith("_") and name not in ("built", "label") and _is_plain(value):
+                add(name, value)  # what a constructor keeps: the length of a window, the kind of a table
     for node in sorted(model.graph.nodes, key=lambda n: n.path):
         add(node.path, node.kind, node.clock, node.delay, node.reads)
         function = getattr(node.function, "__func__", node.function)
@@ -42,6 +44,10 @@ def digest(model: Model) -> str:
     for region in model.regions:
         add(region.kind, region.path, region.signal, region.outputs, region.edge)
     return found.hexdigest()
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, bool | int | float | str) or (isinstance(value, tuple) and all(map(_is_plain, value)))
 
 
 def _plain(value: Any) -> str:
