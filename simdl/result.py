@@ -43,11 +43,14 @@ class Trace:
         part = (t - float(self.t[i])) / (float(self.t[i + 1]) - float(self.t[i]))
         return torch.lerp(self.values[:, i], self.values[:, i + 1], part)
 
-    def plot(self, *, lanes: Iterable[int] | None = None, axes: Axes | None = None) -> Axes:
-        """Draw the lanes (all, up to 20, by default): held signals as steps. Returns the axes."""
+    def plot(
+        self, *, lanes: Iterable[int] | None = None, bands: bool | None = None, axes: Axes | None = None
+    ) -> Axes:
+        """Draw the lanes over time, held signals as steps; more than 20 as bands (median, 50 % and 90 % of the lanes)
+        unless `bands` says otherwise. Returns the axes."""
         from simdl.plot import draw
 
-        return draw([self], lanes=lanes, axes=axes)
+        return draw([self], lanes=lanes, bands=bands, axes=axes)
 
     def to_pandas(self) -> pandas.DataFrame:
         """A table with the time as index and a column for each lane (and element)."""
@@ -100,7 +103,7 @@ class Run:
     """What a simulation recorded.
 
     traces by path; status: lane -> (time in s, text) of failed lanes; events: (lane, t, path) of crossings;
-    engine: which engine ran; accuracy: the largest relative change by half the step on lane 0, over
+    engine: which engine ran, and why: what it did or why it was not the other one; accuracy: the largest relative change by half the step on lane 0, over
     its first 64 quiet segments (NaN when there was none).
     """
 
@@ -114,6 +117,7 @@ class Run:
     events: tuple[tuple[int, float, str], ...] = ()
     accuracy: float = float("nan")
     final: Mapping[str, Tensor] = field(default_factory=dict)
+    why: str = ""
 
     def __getitem__(self, port: str | Signal) -> Trace:
         """The trace of a port or of a path; of a formula, its values over its ports' traces."""
@@ -151,12 +155,18 @@ class Run:
         mask[list(self.status)] = True
         return mask
 
-    def plot(self, *ports: str | Signal, lanes: Iterable[int] | None = None, axes: Axes | None = None) -> Axes:
-        """Draw signals (all scalar ones by default) over time; signals of one unit share an axis. Returns the axes."""
+    def plot(
+        self, *ports: str | Signal, lanes: Iterable[int] | None = None, bands: bool | None = None,
+        axes: Axes | None = None,
+    ) -> Axes:  # fmt: skip
+        """Draw signals (all scalar ones by default) over time: held ones as steps, those of one unit on one axis, more
+        than 20 lanes as bands (median, 50 % and 90 % of them) unless `bands` says otherwise; crossings and failures
+        are marked. Returns the (first) axes."""
         from simdl.plot import draw
 
         traces = [self[p] for p in ports] if ports else [t for t in self.traces.values() if t.values.ndim == 2]
-        return draw(traces, lanes=lanes, axes=axes, events=self.events)
+        failures = {lane: t for lane, (t, _) in self.status.items()}
+        return draw(traces, lanes=lanes, bands=bands, axes=axes, events=self.events, failures=failures)
 
     def to_pandas(self) -> pandas.DataFrame:
         """All signals in one table; signals with their own times are joined on the union, missing values are NaN."""

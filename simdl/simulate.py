@@ -14,7 +14,6 @@ from simdl.compile import Model
 from simdl.engine.arguments import horizon
 from simdl.engine.simulator import Simulator
 from simdl.engine.solver import Solver
-from simdl.errors import RunError
 from simdl.port import Signal
 from simdl.result import Run, Trace
 
@@ -37,6 +36,7 @@ def simulate(
     strict: bool = False,
     ids: Tensor | Iterable[int] | None = None,
     checkpoint: int = 0,
+    threads: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Run:
     """Run a diagram or block from t = 0 to `until` and return what was recorded.
@@ -46,11 +46,11 @@ def simulate(
     record: ports or paths (all outputs by default); every: a uniform recording grid in seconds.
     grad: keep the graph, so that losses on traces can be backpropagated; checkpoint: recompute blocks of so many
     instants in the backward pass instead of keeping them. ids: the lane numbers that noise is keyed by.
+    engine: "native" compiles the loop to C, "torch" runs it eagerly, "auto" compiles when torch would take more than
+    some two seconds and everything lowers; `run.engine` and `run.why` say what was done. threads: of the native engine.
     Raises ModelError for a model that cannot be built, RunError for values that do not fit, and with strict=True
     for the first failed lane; else failed lanes are frozen and listed in `run.status`.
     """
-    if engine not in ("auto", "torch"):
-        raise RunError("engine", f"{engine!r}", "one of", names=("auto", "torch"))
     end = horizon(until)
     numbers = None if ids is None else torch.as_tensor(list(ids) if not isinstance(ids, Tensor) else ids)
     if numbers is not None and lanes is None:
@@ -70,6 +70,8 @@ def simulate(
         strict=strict,
         ids=numbers,
         checkpoint=checkpoint,
+        engine=engine,
+        threads=threads,
     )
     simulator.run_until(until, progress=progress)
     return finished(simulator)
@@ -104,11 +106,12 @@ def finished(simulator: Simulator) -> Run:
         simulator.t,
         simulator.lanes,
         simulator.setup.seed,
-        "torch",
+        simulator.engine,
         dict(state.status),
         tuple(simulator.recorder.events),
         simulator.accuracy,
         final,
+        simulator.why,
     )
 
 

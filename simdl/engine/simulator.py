@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from simdl.clock import FOREVER, SECOND, Duration, nanoseconds, seconds
 from simdl.compile import Model
 from simdl.compile.node import ClockId
 from simdl.engine import setup as setups
+from simdl.engine.choice import check_engine, why_not, worth_compiling
 from simdl.engine.arguments import device_of, horizon, model_of, solver_of
 from simdl.engine.evaluate import Env
 from simdl.engine.instant import Instants, _like
@@ -25,8 +26,11 @@ from simdl.engine.snapshot import Snapshot
 from simdl.engine.solver import Solver, advance
 from simdl.engine.span import Span
 from simdl.engine.state import State, flat
-from simdl.errors import RunError
+from simdl.errors import CompileError, LoweringError, RunError
 from simdl.port import Formula, Signal
+
+if TYPE_CHECKING:
+    from simdl.engine.native.engine import Native
 
 CHECKED = 64  # segments of lane 0 that the accuracy probe repeats with half the step
 
@@ -55,11 +59,15 @@ class Simulator:
         set: Mapping[Any, Any] | None = None, record: Iterable[str | Signal] | None = None,
         every: Duration | None = None, grad: bool = False, dtype: torch.dtype = torch.float64,
         device: str | torch.device = "cpu", seed: int = 0, solver: Solver | None = None, strict: bool = False,
-        ids: Tensor | None = None, checkpoint: int = 0,
+        ids: Tensor | None = None, checkpoint: int = 0, engine: str = "torch", threads: int | None = None,
     ) -> None:  # fmt: skip
         self._arguments: dict[str, Any] = dict(
             record=record, every=every, grad=grad, dtype=dtype, device=device, seed=seed, solver=solver, strict=strict,
+            engine=engine, threads=threads,
         )  # fmt: skip
+        self.asked, self.threads = check_engine(engine), threads
+        self.engine, self.why = "torch", "" if engine == "torch" else "nothing has run yet"
+        self._native: Native | None = None
         self.model = model_of(model, inputs or {})
         self.grad, self.strict, self.checkpoint = grad, strict, checkpoint
         self.given: tuple[dict[Any, Any], dict[Any, Any]] = (dict(set or {}), dict(inputs or {}))
@@ -142,6 +150,11 @@ class Simulator:
         if end < self.state.ns:
             raise RunError(f"{self.model.name}.run_until({until!r})", f"t is already {self.t:g} s", "a later time",
                            "go back with restore(snapshot)")  # fmt: skip
+        if when is None and self.state.resets is None and self._runs_natively(end):
+            assert self._native is not None
+            self._native.advance(end, progress)
+            self._raise_if_strict()
+            return False
         with torch.set_grad_enabled(self.grad):
             while self.state.ns < end:
                 if self.grad and self.checkpoint > 1 and when is None and self.state.ns >= 0:
@@ -156,6 +169,45 @@ class Simulator:
                 if when is not None and bool(self[when].any()):
                     return True
         return False
+
+    def _runs_natively(self, end: int) -> bool:
+        """Whether the native engine goes on from here; `engine` and `why` say what was decided."""
+        if self.asked == "torch" or end <= self.state.ns:
+            return False
+        if self._native is not None:
+            return True
+        found = why_not(self)
+        if not found and self.asked == "auto" and not worth_compiling(self, end):
+            found = f"a short run, for which compiling does not pay; engine='native' insists"
+        if not found:
+            from simdl.engine.native.engine import Native
+
+            native = Native(self, self.threads)
+            try:
+                native.prepare(end)
+            except (LoweringError, CompileError) as error:
+                if self.asked == "native":
+                    raise
+                found = str(error).replace("\n", "; ")
+            else:
+                self._native = native
+                self.engine, self.why = "native", native.describe()
+                return True
+        elif self.asked == "native":
+            raise LoweringError(self.model.name, found, "a run that the native engine does", "engine='auto'")
+        self.engine, self.why, self.asked = "torch", found, "torch"
+        return False
+
+    def _raise_if_strict(self) -> None:
+        if self.strict and self.state.status:
+            lane, (t, why) = next(iter(self.state.status.items()))
+            self._refuse(lane, why, t)
+
+    def _refuse(self, lane: int, why: str, t: float) -> None:
+        number = int(self.setup.ids[lane])
+        raise RunError(f"{self.model.name}: lane {number}, seed {self.setup.seed}", f"{why}, after t = {t:g} s",
+                       "a lane that stays finite",
+                       f"replay it alone: simulate(..., seed={self.setup.seed}, ids=[{number}])")  # fmt: skip
 
     def _advance(self, ns: int) -> None:
         with torch.set_grad_enabled(self.grad):
@@ -260,10 +312,7 @@ class Simulator:
             why = text.get(lane) or self._not_finite(lane)
             saved.status[lane] = (seconds(max(0, saved.ns)), why)
             if self.strict:
-                number = int(self.setup.ids[lane])
-                raise RunError(f"{self.model.name}: lane {number}, seed {self.setup.seed}",
-                               f"{why}, after t = {seconds(max(0, saved.ns)):g} s", "a lane that stays finite",
-                               f"replay it alone: simulate(..., seed={self.setup.seed}, ids=[{number}])")  # fmt: skip
+                self._refuse(lane, why, seconds(max(0, saved.ns)))
         frozen = bad if saved.frozen is None else saved.frozen | bad
         if self.grad:
             self.recorder.rollback(mark)

@@ -21,7 +21,9 @@ from simdl.engine.native.lower import GROUPS, Lowering, Program, lowered
 from simdl.engine.native.memory import Array, Blocks, aligned, evaluated
 from simdl.engine.native.program import Queue, Writer
 from simdl.engine.native.schedule import Kind, Schedule, schedule, ticks_of
+from simdl.engine.crossing import BUDGET
 from simdl.engine.native.tracer import replay
+from simdl.engine.native.walk import Walk
 from simdl.errors import LoweringError
 
 if TYPE_CHECKING:
@@ -40,7 +42,9 @@ class _Context(ctypes.Structure):
         *((n, ctypes.c_int64) for n in ("lanes", "number", "threads", "start", "count", "grid", "checked")),
         ("max_step", ctypes.c_double),
         *((n, ctypes.c_void_p) for n in ("ns", "ticks", "ids", "column", "program", "out", "shared", "streams",
-                                         "inputs", "ring", "failed", "cause", "accuracy", "blocks", "scratch")),
+                                         "inputs", "ring", "failed", "cause", "accuracy", "blocks", "scratch",
+                                         "events", "event_times")),
+        ("most", ctypes.c_int64), ("noted", ctypes.c_void_p), ("armed", ctypes.c_int64),
     ]  # fmt: skip
 
 
@@ -72,9 +76,11 @@ class Native:
         self.simulator = simulator
         self.model = simulator.model
         self.threads = threads or torch.get_num_threads()
-        self.width = 1 if simulator.lanes == 1 else vector_width(simulator.setup.dtype)
-        if 1 < simulator.lanes < self.width // 2:
+        self.walks = simulator.solver.adaptive or bool(self.model.crossings) or simulator.segments.events
+        self.width = vector_width(simulator.setup.dtype)
+        if self.walks or simulator.lanes < self.width // 2:
             self.width = 1
+        self.most = 1 << 12  # crossings kept by one call
         self.built: Built | None = None
         self.source = ""
 
@@ -105,7 +111,7 @@ class Native:
         (lowering, programs), reasons = lowered(make, s.setup)
         timed = tuple(k for k, x in s.setup.inputs.items() if x.times is not None)
         writer = Writer(lowering, self.width, self._queues(programs))
-        self.source = assembled(writer, programs, timed)
+        self.source = assembled(writer, programs, timed, Walk(lowering) if self.walks else None)
         library = load(self.source)
         library.run.argtypes = [ctypes.c_void_p]
         library.run.restype = ctypes.c_int32
@@ -125,6 +131,17 @@ class Native:
                 found[push.path] = Queue(len(found), push.path, push.delay, capacity, tuple(push.values),
                                          push.path in masked)  # fmt: skip
         return [Queue(i, q.path, q.delay, q.capacity, q.keys, q.masked) for i, q in enumerate(found.values())]
+
+    def prepare(self, end: int) -> None:
+        """Trace and compile what a run to `end` needs. Raises LoweringError and CompileError."""
+        self.build(self._plan(self.simulator.state.ns, end).kinds)
+
+    def describe(self) -> str:
+        """What runs in C, and what in Python."""
+        built = next(iter(vars(self.model)["_native"].values()))
+        names = [call.name for call in built.lowering.tracer.outside]
+        opaque = "; ".join(f"{name} in torch at its ticks ({built.reasons[name]})" for name in dict.fromkeys(names))
+        return f"one C loop, {self.width} lanes in a vector, {self.threads} threads" + (f"; {opaque}" if opaque else "")
 
     # -- running --------------------------------------------------------------------------------------------------
 
@@ -182,7 +199,17 @@ class Native:
         keep: list[Any] = []
         context = self._context(built, blocks, plan, program, keep)
         outs = self._outs(built, plan, blocks, context, keep)
-        built.library.run(ctypes.addressof(context))
+        before = blocks.data.copy() if self.model.crossings else None
+        rings = self.ring.copy()
+        while True:
+            self._events(context, keep)
+            built.library.run(ctypes.addressof(context))
+            if before is None or self.noted[0] <= self.most:
+                break
+            self.most = 2 * int(self.noted[0])  # more crossings than there was room for: once more
+            blocks.data[:], self.ring[:] = before, rings
+            self.failed[:], self.cause[:] = -1, -1
+        self._note()
         self._record(built, plan, outs)
         self._unpack(built, blocks, context, keep)
         s.state.ns = int(plan.ns[-1])
@@ -197,6 +224,9 @@ class Native:
             elif name == "carry":
                 assert state.carry is not None
                 blocks.put_rows(name, state.carry)
+            elif name == "armed":
+                if state.armed is not None:
+                    blocks.put_rows(name, state.armed)
             elif name == "frozen":
                 if state.frozen is not None:
                     blocks.put(name, state.frozen)
@@ -253,6 +283,7 @@ class Native:
         c.start, c.count, c.grid = s.state.ns, len(plan.ns), s.recorder.step or 0
         c.max_step = s.segments.max_step or 0.0
         c.checked = s._checked
+        c.armed = s.state.armed is not None
         c.ns, c.ticks, c.program = hold(plan.ns), hold(plan.ticks[:, : max(1, len(self.model.clocks))]), hold(program)
         ids = setup.ids.cpu().numpy()
         c.ids = hold(np.concatenate([ids, np.repeat(ids[-1:], padded - len(ids))]))
@@ -266,13 +297,32 @@ class Native:
         self.failed, self.cause = np.full(padded, -1, dtype=np.int64), np.full(padded, -1, dtype=np.int32)
         c.failed, c.cause = self.failed.ctypes.data, self.cause.ctypes.data
         self.accuracy = np.array([-1.0, 0.0, 0.0])
-        check = not s.solver.adaptive and bool(self.model.continuous) and s.lanes <= 4096 and s.check_accuracy
+        check = not self.walks and bool(self.model.continuous) and s.lanes <= 4096 and s.check_accuracy
         c.accuracy = self.accuracy.ctypes.data if check and s._checked < 64 else 0
         c.blocks = blocks.data.ctypes.data
         scratch = aligned(3 * max(1, c.threads), blocks.data.dtype)
         keep.append(scratch)
         c.scratch = scratch.ctypes.data
         return c
+
+    def _events(self, context: _Context, keep: list[Any]) -> None:
+        """Room for crossings."""
+        most = self.most if self.model.crossings else 1
+        self.event_lanes, self.event_times = np.zeros((most, 2), dtype=np.int64), np.zeros(most)
+        self.noted = np.zeros(1, dtype=np.int64)
+        context.events, context.event_times = self.event_lanes.ctypes.data, self.event_times.ctypes.data
+        context.noted, context.most = self.noted.ctypes.data, most
+
+    def _note(self) -> None:
+        """Hand crossings on, in order of time, and of lanes where times are equal."""
+        count = int(self.noted[0])
+        lanes, times = self.event_lanes[:count], self.event_times[:count]
+        order = np.lexsort((np.arange(count), lanes[:, 0], times))
+        paths = [node.path for node in self.model.crossings]
+        real = self.simulator.lanes
+        self.simulator.recorder.events += [
+            (int(lanes[i, 0]), float(times[i]), paths[int(lanes[i, 1])]) for i in order if lanes[i, 0] < real
+        ]
 
     def _tables(self, built: Built) -> list[Array]:
         """The shared tables with today's weights."""
@@ -362,6 +412,8 @@ class Native:
             state.y = blocks.get_rows("y")
         if "carry" in layout.slots:
             state.carry = blocks.get_rows("carry")
+        if self.model.crossings and "armed" in layout.slots and s.state.ns >= -1:
+            state.armed = blocks.get_rows("armed").to(torch.bool)
         for name in GROUPS:
             group = {}
             for key, old in getattr(state, name).items():
@@ -400,6 +452,12 @@ class Native:
         return tuple(entries)
 
     def _reason(self, built: Built, cause: int) -> str:
+        if cause == -2:
+            return "the step size went to zero: the solution blows up or is stiff for this method"
+        if cause == -3:
+            return f"more than {getattr(self.simulator.solver, 'max_steps', 0)} steps between two instants"
+        if cause <= -4:
+            return f"{self.model.crossings[-4 - cause].path} fired more than {BUDGET} times between two instants"
         names: list[str] = []
         s = self.simulator
         for key, rows in s.instants.rows.items():

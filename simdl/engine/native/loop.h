@@ -4,6 +4,7 @@ What a run needs comes before this text: `block`, `hoisted`, the programs p_*, a
 CHANGING (the bytes of a block that a run changes), INSTANT (the switch over programs), PUBLISH, LOAD (the inputs),
 FINITE (whether states are finite), RESTORE (a lane, from `saved`), MEND (recorded values of a lane). */
 
+#if !WALK
 static void segment(ARGUMENTS, int64_t last, int count, int checks)
 {
     const double length = (double)(ns - last) / 1e9, whole = length / count;
@@ -48,6 +49,7 @@ static void segment(ARGUMENTS, int64_t last, int count, int checks)
     }
 #endif
 }
+#endif
 
 static int steps(const context *c, int64_t length)
 {
@@ -56,7 +58,7 @@ static int steps(const context *c, int64_t length)
     return count < 1 ? 1 : (int)count;
 }
 
-#if STATES
+#if STATES && !WALK
 /* The beginning of a segment of lane 0 of a block again, with half the step. */
 static void probe(ARGUMENTS, const block *saved, int64_t last, int count)
 {
@@ -102,7 +104,8 @@ static void run_block(const context *c, int64_t b, int thread)
     const int64_t base = b * W, *lane = c->ids + base;
     int64_t column_[KEYS + 1], mark[KEYS + 1], tail_[QUEUES + 1], *column = column_, *tail = tail_;
     int64_t i = 0, ns = 0, last = c->start;
-    double t = 0, tau = 0, h = 0, theta = 0, at = 0, begin = 0, left = 0;
+    double t = 0, tau = 0, h = 0, theta = 0, at = 0, begin = 0, left = 0, right = 0;
+    _Bool known = c->armed;
     int64_t piece[INPUTS + 1];
     int64_t ring[QUEUES + 1][RING];
     int checked = c->checked;
@@ -115,13 +118,25 @@ static void run_block(const context *c, int64_t b, int thread)
     }
     p_lane(PASS);
     for (i = 0; i < c->count; i++) {
+        int reason = 0;
         ns = c->ns[i];
         memcpy(saved, s, CHANGING);
         for (int n = 0; n < KEYS; n++) mark[n] = column[n];
         if (last >= 0 && ns > last) {
             const int count = steps(c, ns - last);
+#if WALK
+            if (s->frozen[0][0]) {
+                if (c->grid) for (int64_t q = (last / c->grid + 1) * c->grid; q < ns; q += c->grid) {
+                    for (int n = 0; n < KEYS; n++) column[n]++;
+                }
+            } else {
+                reason = segment(PASS, last, ADAPTIVE ? 1 : count, 0, known);
+            }
+            known = 1;
+#else
             segment(PASS, last, count, 0);
-#if STATES
+#endif
+#if STATES && !WALK
             if (b == 0 && c->accuracy && checked < 64 && !s->frozen[0][0]) {
                 checked++;
                 probe(PASS, saved, last, count);
@@ -139,6 +154,7 @@ static void run_block(const context *c, int64_t b, int thread)
             int bad = 0;
             LANES sum[l] = 0;
             FINITE
+            if (reason) sum[0] = 1;
             for (int l = 0; l < W; l++) bad |= sum[l] != 0 || s->frozen[0][l];
             if (bad) {
                 for (int l = 0; l < W; l++) {
@@ -146,6 +162,7 @@ static void run_block(const context *c, int64_t b, int thread)
                     s->frozen[0][l] = 1;
                     c->failed[base + l] = last < 0 ? 0 : last;
                     CAUSE
+                    if (reason) c->cause[base + l] = -1 - reason;
                 }
                 for (int l = 0; l < W; l++) {
                     if (!s->frozen[0][l]) continue;

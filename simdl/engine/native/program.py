@@ -11,7 +11,7 @@ from simdl.engine.native.ir import CONSTANT, INSTANT, LANE, STAGE, Value
 from simdl.engine.native.layout import MEMORY, Layout
 from simdl.engine.native.lower import Lowering, Program, Push
 
-SCALARS = ("t", "tau", "h", "theta", "at", "begin", "left", "ns")
+SCALARS = ("t", "tau", "h", "theta", "at", "begin", "left", "right", "ns")
 """Inputs that are one number for all lanes of a block: arguments of the C functions."""
 
 

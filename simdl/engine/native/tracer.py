@@ -144,6 +144,8 @@ class Tracer(TorchDispatchMode):
             return self._in_place(func, name, args, kwargs)
         if "out" in kwargs or func._schema.is_mutable:
             raise LoweringError(self.where, f"{func.name()}, which changes its arguments", "operations that do not")
+        if not any("Tensor" in str(r.type) for r in func._schema.returns):
+            return func(*args, **kwargs)  # a question about the form, such as is_same_size
         rule = RULES.get(f"{name}.{func._overloadname}") or RULES.get(name)
         if rule is None:
             return self._decomposed(func, args, kwargs)

@@ -1,0 +1,58 @@
+"""Which engine runs a model, and why: decided from the model and the length of the run alone, so that the same call
+gives the same bits on the same machine."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from simdl.clock import SECOND
+from simdl.errors import RunError
+
+if TYPE_CHECKING:
+    from simdl.engine.simulator import Simulator
+
+ENGINES = ("auto", "native", "torch")
+WORTH = 2.0  # seconds of torch from which compiling pays
+_CALL = 25e-6  # seconds that torch takes for a node and a few lanes
+_LANES = 2000  # lanes at which a node takes twice that
+
+
+def check_engine(engine: str) -> str:
+    """The name of an engine, checked. Raises RunError."""
+    if engine not in ENGINES:
+        raise RunError("engine", f"{engine!r}", "one of", names=ENGINES, wrong=str(engine))
+    return engine
+
+
+def why_not(simulator: Simulator) -> str:
+    """What about a run the native engine does not do; nothing when it does."""
+    if simulator.grad:
+        return "gradients"
+    if simulator.setup.device.type != "cpu":
+        return f"the device {simulator.setup.device}"
+    return ""
+
+
+def effort(simulator: Simulator, end: int, lanes: int | None = None) -> float:
+    """About how many seconds torch would take to bring a run to its end."""
+    model, segments = simulator.model, simulator.segments
+    length = (end - max(0, simulator.state.ns)) / SECOND
+    ticks = sum(length / clock.period for clock in model.clocks) + 1
+    nodes = len(model.graph.nodes) + 4
+    calls = ticks * nodes
+    if model.continuous:
+        tableau: Any = getattr(simulator.solver, "tableau", None)
+        stages = len(getattr(tableau, "nodes", (0,) * 8))
+        step = segments.max_step
+        steps = ticks + (length / step if step else 20 * ticks + 200)
+        each = len(segments.programs.varying) + 2
+        calls += steps * stages * each
+        if model.crossings:
+            calls += steps * 3 * (len(segments.guard_programs.varying) + 4)
+    return calls * _CALL * (1 + (lanes or simulator.lanes) / _LANES)
+
+
+def worth_compiling(simulator: Simulator, end: int, lanes: int | None = None) -> bool:
+    """Whether a run is long enough for the native engine to pay."""
+    return math.isfinite(found := effort(simulator, end, lanes)) and found >= WORTH
