@@ -1,0 +1,86 @@
+"""Every block of the library has a runnable case, and a lane alone is that lane in a batch.
+
+The cases lie in `tests/library/`, a module for each family: `CASES`, block name -> a function that returns a diagram
+and the keywords for `simulate`. What `set` holds is common to all lanes, or has a value for each of three.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import simdl.blocks
+from simdl import Diagram, Run, compile_model, simulate
+from simdl.block import Declared
+from simdl.declarations import as_tensor
+
+LANES = 3
+FOLDER = Path(__file__).parent / "library"
+FAMILIES = sorted(path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_"))
+CASES: dict[str, Any] = {}
+BROKEN: dict[str, str] = {}  # a family that cannot be imported fails its own test, not all of them
+for family in FAMILIES:
+    try:
+        cases = import_module(f"tests.library.{family}").CASES
+    except Exception as error:
+        BROKEN[family] = repr(error)
+    else:
+        CASES |= {f"{family}.{name}": case for name, case in cases.items()}
+
+COVERED = {
+    "arithmetic", "bus", "discrete", "excitation", "filters", "friction", "logic", "lookup", "noise", "nonlinear",
+    "playback", "routing", "sources", "state_machine", "subsystems", "vector", "window",
+}  # fmt: skip
+
+
+def blocks() -> dict[str, str]:
+    """The public blocks by name, with the file that holds them."""
+    found = {name: getattr(simdl.blocks, name) for name in simdl.blocks.__all__}
+    kinds = {n: v for n, v in found.items() if isinstance(v, type) and issubclass(v, Declared)}
+    return {name: kind.__module__.removeprefix("simdl.blocks.") for name, kind in kinds.items()}
+
+
+def run(model: Diagram, keywords: dict[str, Any], lanes: list[int]) -> Run:
+    """A case in some of its three lanes."""
+    compiled, settings = compile_model(model), {}
+    for name, value in keywords.get("set", {}).items():
+        tensor, shape = as_tensor(value), compiled.values[compiled.key(name)].shape or ()
+        settings[name] = tensor[lanes] if tensor.ndim > len(shape) else value
+    return simulate(model, **{**keywords, "set": settings}, ids=torch.tensor(lanes), lanes=len(lanes))
+
+
+@pytest.mark.parametrize("name", sorted(n for n, file in blocks().items() if file in COVERED))
+def test_every_block_of_a_covered_family_has_a_case(name: str) -> None:
+    assert name in {case.split(".")[1] for case in CASES}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_family_can_be_imported(family: str) -> None:
+    assert family not in BROKEN, BROKEN[family]
+
+
+def test_no_block_has_two_cases() -> None:
+    names = [case.split(".")[1] for case in CASES]
+    assert sorted(set(names)) == sorted(names)
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_case_is_finite_and_a_lane_alone_is_the_lane_in_a_batch(name: str) -> None:
+    model, keywords = CASES[name]()
+    block = name.split(".")[1]
+    if block in simdl.blocks.__all__:
+        inside = [kind.__name__ for owner in compile_model(model).flat.owners.values() for kind in type(owner).__mro__]
+        assert block in inside
+    together = run(model, keywords, list(range(LANES)))
+    assert not together.status, together.status
+    for lane in range(LANES):
+        alone = run(model, keywords, [lane])
+        for path, trace in together.traces.items():
+            both: tuple[Tensor, Tensor] = (trace.values[lane], alone.traces[path].values[0])
+            assert torch.isfinite(both[0]).all(), path
+            assert torch.equal(*both), path
