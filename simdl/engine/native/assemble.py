@@ -81,7 +81,7 @@ def assembled(writer: Writer, programs: Mapping[int, Program], inputs: Sequence[
         signature = program.signature()
         if signature not in names:
             names[signature] = f"p_instant{len(names)}"
-            writer.function(names[signature], program, inline=False)
+            writer.function(names[signature], program, inline=False, within=False)
         after = [f"column[{keys.index(key)}]++;" for key in program.records]
         for push in program.pushes:
             queue = writer.queues[push.path]

@@ -76,11 +76,15 @@ class Writer:
         return _member(self.layout.add(name, value.type, value.size).label)
 
     def inputs(self, value: Value) -> Access | None:
-        """How to read what is there before a program runs."""
+        """How to read what is there before a program of a segment runs."""
         found = self.hoisted.get(value.index)
         if found is not None:
             return lambda at: f"k->{found}[{at}][l]"
         return self.slot(value)
+
+    def instant_inputs(self, value: Value) -> Access | None:
+        """The same at an instant, where nothing is computed for the segment yet."""
+        return self.inputs(value) if value.level == LANE else self.slot(value)
 
     def sinks(self, program: Program) -> list[Sink]:
         """What a program stores, and where."""
@@ -134,10 +138,10 @@ class Writer:
 
     # -- functions ------------------------------------------------------------------------------------------------
 
-    def function(self, name: str, program: Program, inline: bool = True) -> None:
+    def function(self, name: str, program: Program, inline: bool = True, within: bool = True) -> None:
         """A program as a C function; with calls into Python, one function for each part between them."""
         for part, call in enumerate([*program.outside, None]):
-            body = Body(self.unit, self.inputs)
+            body = Body(self.unit, self.inputs if within else self.instant_inputs)
             if call is not None:
                 number = self.lowering.tracer.outside.index(call)
                 sinks: list[Sink] = []
@@ -158,7 +162,7 @@ class Writer:
 
     def hoister(self, name: str, values: Sequence[Value]) -> None:
         """A function that computes values once and keeps them."""
-        body = Body(self.unit, self.inputs)
+        body = Body(self.unit, self.instant_inputs)
         labels = {v.index: f"v{len(self.hoisted) + i}" for i, v in enumerate(values)}
         body.store([(v, lambda at, text, b=labels[v.index]: f"k->{b}[{at}][l] = {text};")  # type: ignore[misc]
                     for v in values])  # fmt: skip

@@ -159,7 +159,8 @@ class Tracer(TorchDispatchMode):
     def _shared(self, func: Any, args: Any, kwargs: Any, tensors: list[Tensor]) -> Any:
         """A call on tables, or on literals."""
         out = func(*args, **kwargs)
-        fixed = all((table := self.tables.get(id(t))) is not None and table.fixed for t in tensors)
+        literal = func.overloadpacket.__name__ in ("lift_fresh", "lift_fresh_copy")
+        fixed = literal or all((table := self.tables.get(id(t))) is not None and table.fixed for t in tensors)
         if func._schema.is_mutable:
             if not fixed:
                 raise LoweringError(self.where, f"{func.name()} on weights or constants", "operations that do not "
@@ -247,6 +248,8 @@ class Tracer(TorchDispatchMode):
               fill: float | int | bool = 0) -> None:  # fmt: skip
         """Give the results of an operation that only moves elements their entries. `function` maps tensors of labels to
         labels."""
+        if not outs:
+            return
         entries = [self.known(t) for t in tensors]
         stride = 1 + sum(e.value.size for e in entries)
         starts = [sum(e.value.size for e in entries[:i]) for i in range(len(entries))]
