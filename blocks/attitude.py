@@ -35,7 +35,7 @@ class FrameTransform(Block):
 def rotate(q, v):
     """q v q* / |q|^2: v (lanes, 3) of the body in the world, for q (lanes, 4) of any length."""
     w, axis = q[:, :1], q[:, 1:]
-    twice = 2 * cross(axis, v) / (q * q).sum(dim=1, keepdim=True)
+    twice = 2 * cross(axis, v) / (w * w + dot(axis, axis))
     return v + w * twice + cross(axis, twice)
 
 
@@ -47,7 +47,12 @@ def conjugate(q):
 def turning(q, omega):
     """q' = q (0, omega) / 2 for a body rate (lanes, 3)."""
     w, axis = q[:, :1], q[:, 1:]
-    return torch.cat([-(axis * omega).sum(dim=1, keepdim=True), w * omega + cross(axis, omega)], dim=1) / 2
+    return torch.cat([-dot(axis, omega), w * omega + cross(axis, omega)], dim=1) / 2
+
+
+def dot(a, b):
+    """The dot product of vectors (lanes, 3), (lanes, 1); a chain of sums, whose bits no batch changes."""
+    return a[:, :1] * b[:, :1] + a[:, 1:2] * b[:, 1:2] + a[:, 2:] * b[:, 2:]
 
 
 def cross(a, b):

@@ -72,7 +72,7 @@ class BatteryPack(Block):
 
     @output(unit="V")
     def voltage(self, soc, v_short, v_long, current, growth):
-        return row(soc, v_short, v_long, current, growth)[0].sum(dim=1)
+        return sum(row(soc, v_short, v_long, current, growth)[0].unbind(dim=1))
 
     @output(unit="V")
     def voltages(self, soc, v_short, v_long, current, growth):
@@ -102,5 +102,6 @@ def row(soc, v_short, v_long, current, growth):
     """The voltage of each row (lanes, series) and the current of each cell (lanes, series, parallel)."""
     inner, resistance = open_circuit(soc) - v_short - v_long, growth * impedance(soc)[0]
     total = current.unsqueeze(1)
-    voltage = ((inner / resistance).sum(dim=2) - total) / (1 / resistance).sum(dim=2)
+    short = sum((inner / resistance).unbind(dim=2))  # a chain, whose bits no batch changes
+    voltage = (short - total) / sum((1 / resistance).unbind(dim=2))
     return voltage, (inner - voltage.unsqueeze(2)) / resistance

@@ -61,8 +61,8 @@ class Detector(Block):
             one.unsqueeze(1)
             for one in (miss, reach, fade, view, range_std, range_growth, angle_std, angle_growth, alarms)
         )
-        r = torch.sqrt((targets**2).sum(dim=2).clamp(min=1e-24))  # with a finite gradient at 0
-        phi = torch.atan2(targets[:, :, 1], targets[:, :, 0])
+        x, y = targets.unbind(dim=2)
+        r, phi = torch.sqrt((x**2 + y**2).clamp(min=1e-24)), direction(x, y)  # with a finite gradient of r at 0
         chance = (1 - miss) / (1 + torch.exp((r - reach) / fade))
         inside = (phi.abs() <= view) & (present if present.ndim == 2 else present.unsqueeze(1))
         seen = inside & (luck[:, :n, 0] < chance)
@@ -72,6 +72,12 @@ class Detector(Block):
         found = torch.cat([seen, false < alarms / CLUTTER], dim=1)
         away, aside = torch.cat([away, 2 * reach * far], dim=1), torch.cat([aside, view * (2 * where - 1)], dim=1)
         return packed(found, away, aside, n, self.maximum)
+
+
+def direction(x, y):
+    """atan2(y, x); torch's own rounds the last bit otherwise in another number of lanes."""
+    behind = torch.where(y < 0, -math.pi, math.pi)
+    return torch.atan(y / torch.where(x == 0, 1e-12, x)) + torch.where(x < 0, behind, 0.0)
 
 
 def packed(found, away, aside, n: int, maximum: int) -> dict[str, torch.Tensor]:

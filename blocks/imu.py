@@ -6,6 +6,7 @@ import torch
 
 from simdl import Block, Diagram, Input, Noise, Output, Param, State, output, tick
 from simdl.blocks.attitude import conjugate, rotate
+from simdl.blocks.continuous import apply
 from simdl.blocks.sensors import quantised
 from simdl.clock import Duration
 
@@ -45,7 +46,7 @@ class InertialSensor(Block):
         white, instability, tau, walk, step, limit, dt = each
         kept = torch.where(started.unsqueeze(1), torch.exp(-dt / tau), 0.0)
         b = kept * b + 0.664 / 0.437 * instability * torch.sqrt((1 - kept**2) / 2) * w[:, 0]
-        raw = (matrix * u.unsqueeze(1)).sum(dim=2) + bias + b + d + white / dt**0.5 * w[:, 1]
+        raw = apply(matrix, u) + bias + b + d + white / dt**0.5 * w[:, 1]
         y = torch.minimum(torch.maximum(quantised(raw, step), -limit), limit)
         return dict(y=y, b=b, d=d + walk * dt**0.5 * w[:, 2], started=torch.ones_like(started))
 

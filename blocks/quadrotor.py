@@ -51,6 +51,7 @@ class Quadrotor(Block):
     @output(unit="m/s^2")
     def specific_force(self, velocity, attitude, rotors, mass, kf, drag):
         """What an accelerometer at the centre feels: lift and drag over mass, in the body."""
-        lift = (kf.unsqueeze(1) * rotors**2).sum(dim=1)
+        f0, f1, f2, f3 = (kf.unsqueeze(1) * rotors**2).unbind(dim=1)
+        lift = f0 + f1 + f2 + f3
         up = torch.stack([torch.zeros_like(lift), torch.zeros_like(lift), lift], dim=1)
         return (up - rotate(conjugate(attitude), drag.unsqueeze(1) * velocity)) / mass.unsqueeze(1)

@@ -50,7 +50,8 @@ class Thermistor(Block):
     def voltage(self, temperature, A, B, C, series, supply):
         x = (A - 1 / (temperature + ZERO)) / (2 * C)
         y = torch.sqrt((B / (3 * C)) ** 3 + x**2)
-        return divided(torch.exp((y - x) ** (1 / 3) - (y + x) ** (1 / 3)), series, supply)
+        roots = torch.exp(torch.log(y - x) / 3) - torch.exp(torch.log(y + x) / 3)
+        return divided(torch.exp(roots), series, supply)
 
 
 class SteinhartHart(Block):

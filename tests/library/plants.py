@@ -88,7 +88,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "MagneticLevitation": lambda: case(
         MagneticLevitation(), 0.05, 0.001, "h v i", dict(h=0.0101), voltage=Step(at=0.02, before=7.0, after=7.1)
     ),
-    "BouncingBall": lambda: case(BouncingBall(height=0.4), 1.2, 0.02, "h v resting"),
+    "BouncingBall": lambda: case(BouncingBall(height=0.4), 1.0, 0.05, "h v resting"),
     "LongitudinalVehicle": lambda: case(
         LongitudinalVehicle(), 10.0, 0.05, "x v force", dict(v=1.0), throttle=Step(at=5.0, before=0.8, after=0.0),
         brake=Step(at=5.0, after=6000.0), slope=Sine(amplitude=0.05, frequency=0.1), gear=2,
@@ -124,7 +124,7 @@ CASES: dict[str, Callable[[], Case]] = {
         cold_in=30.0, cold_rate=Sine(amplitude=200.0, frequency=0.05, bias=800.0),
     ),
     "TwoTanks": lambda: case(
-        TwoTanks(), 60.0, 0.5, "h1 h2 outflow", dict(h1=1.0, h2=2.0), pump=Step(at=30.0, before=0.0, after=4.0)
+        TwoTanks(), 60.0, 0.5, "h1 h2 outflow", dict(h1=1.0, h2=2.0), pump=Step(at=30.0, before=1.0, after=4.0)
     ),
     "BuckConverter": lambda: case(
         BuckConverter(resistance=0.05), 5e-5, 1e-6, "i v source_current", dict(i=5.0, v=15.0),
