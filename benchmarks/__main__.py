@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.cases import WORKLOADS, cases
+from benchmarks.cases import WORKLOADS, Case, cases
 from benchmarks.environment import Tool, ensure, machine, tools, versions
 from benchmarks.measure import Runner
 from benchmarks.results import BASE, Results
@@ -21,7 +21,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--tools", nargs="+", choices=known, default=list(known), metavar="TOOL", help="tools")
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], help="thread counts of W2")
     parser.add_argument("--rounds", type=int, help="runs of each tool in a case (7; 3 with --quick)")
-    parser.add_argument("--quick", action="store_true", help="few lanes, short horizons: does everything run and agree?")
+    parser.add_argument("--quick", action="store_true", help="few lanes, short horizons: does all run and agree?")
     parser.add_argument("--out", type=Path, help="folder of the results (results/benchmarks; build/… with --quick)")
     parser.add_argument("--again", action="store_true", help="measure what is finished again")
     parser.add_argument("--no-pin", action="store_true", help="let the system choose the processors")
@@ -47,7 +47,7 @@ def main(words: list[str] | None = None) -> int:
     return 0
 
 
-def _measure(results: Results, chosen: list[Tool], wanted: list, given: argparse.Namespace) -> None:
+def _measure(results: Results, chosen: list[Tool], wanted: list[Case], given: argparse.Namespace) -> None:
     start = time.perf_counter()
     results.data["machine"] = machine()
     there = []
@@ -64,7 +64,8 @@ def _measure(results: Results, chosen: list[Tool], wanted: list, given: argparse
         for case in wanted:
             for tool in there:
                 results.data["measurements"].get(case.key, {}).pop(tool.name, None)
-    runner = Runner(results, given.rounds or (3 if given.quick else 7), not given.no_pin, lambda t: print(t, flush=True))
+    rounds = given.rounds or (3 if given.quick else 7)
+    runner = Runner(results, rounds, not given.no_pin, lambda text: print(text, flush=True))
     if all(tool.name != BASE for tool in there):
         there.insert(0, tools()[BASE])
     for number, case in enumerate(wanted, 1):

@@ -50,8 +50,8 @@ def _bars(results: Results, plt: Any, rows: list[tuple[str, float, float, float]
     rows = sorted(rows, key=lambda row: -row[1])
     figure, axes = plt.subplots(figsize=(8, 1.2 + 0.36 * len(rows)), layout="constrained")
     for place, (tool, value, low, high) in enumerate(rows):
-        ours = tool.startswith("simdl")
-        axes.barh(place, value * unit, height=0.62, color="#D55E00" if ours else "#000000" if tool == "c" else "#9db7cc")
+        colour = "#D55E00" if tool.startswith("simdl") else "#000000" if tool == "c" else "#9db7cc"
+        axes.barh(place, value * unit, height=0.62, color=colour)
         axes.plot([low * unit, high * unit], [place, place], color="#333333", linewidth=1.2)
         axes.annotate(number(value * unit), (max(value, high) * unit, place), (4, 0), textcoords="offset points",
                       va="center", fontsize=9)  # fmt: skip

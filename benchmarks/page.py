@@ -60,8 +60,11 @@ class Page:
         """A row for each tool that has a time in any of the cases, a column for each case."""
         found = {case.key: self.results.ok(case) for case in cases}
         names = [tool for tool in self.tools if any(tool in entries for entries in found.values())]
-        rows = [[self.title(t), *(cell(c, found[c.key][t]) if t in found[c.key] else "–" for c in cases)] for t in names]
-        return table(["", *map(label, cases)], rows)
+
+        def row(tool: str) -> list[str]:
+            return [cell(c, found[c.key][tool]) if tool in found[c.key] else "–" for c in cases]
+
+        return table(["", *map(label, cases)], [[self.title(tool), *row(tool)] for tool in names])
 
     def single(self) -> str:
         text = []
@@ -111,7 +114,8 @@ class Page:
                            lambda _, e: span(e["cpu"], 1.0))  # fmt: skip
 
     def cold(self) -> str:
-        return self.across(self.results.cases("W6"), lambda c: f"{'from the cache' if c.cached else 'new'}: wall s; CPU s",
+        names = {False: "new: wall s; CPU s", True: "from the cache: wall s; CPU s"}
+        return self.across(self.results.cases("W6"), lambda c: names[c.cached],
                            lambda _, e: f"{number(middle(e['wall']))}; {number(middle(e['cpu']))}")  # fmt: skip
 
     def absent(self) -> str:
@@ -132,8 +136,8 @@ class Page:
         def text(about: dict[str, Any]) -> str:
             return ", ".join(f"{name} {number}" for name, number in about.get("versions", {}).items()) or "–"
 
-        return table(["", "versions", "how"],
-                     [[self.title(t), text(a), a.get("note") or "–"] for t, a in self.tools.items()], words=True)  # fmt: skip
+        rows = [[self.title(tool), text(about), about.get("note") or "–"] for tool, about in self.tools.items()]
+        return table(["", "versions", "how"], rows, words=True)
 
 
 def page(results: Results, figures: list[tuple[str, str]]) -> str:
@@ -153,11 +157,11 @@ def page(results: Results, figures: list[tuple[str, str]]) -> str:
     ]
     text = [
         "# Benchmarks",
-        "Made by `python -m benchmarks` ([how](../../benchmarks/README.md)); numbers: [results.json](results.json). Runs of "
-        "all tools of a case take turns (A B C A B C …), each in a process of its own pinned to as many processors as it "
-        "has threads; times are medians of processor time unless said otherwise, of 7 turns (5 in W6, fewer where a tool "
-        "takes minutes). A time counts only when the tool's end values agree with a plain NumPy reference. "
-        "`to C` is relative to the hand-written scalar C that took turns with it.",
+        "Made by `python -m benchmarks` ([how](../../benchmarks/README.md)); numbers: [results.json](results.json). "
+        "Runs of all tools of a case take turns (A B C A B C …), each in a process of its own pinned to as many "
+        "processors as it has threads; times are medians of processor time unless said otherwise, of 7 turns (5 in W6, "
+        "fewer where a tool takes minutes). A time counts only when the tool's end values agree with a plain NumPy "
+        "reference. `to C` is relative to the hand-written scalar C that took turns with it.",
         f"{about}. Page of {date.today().isoformat()}.",
         *(f"![{what}]({name})" for name, what in figures),
     ]

@@ -99,7 +99,8 @@ def _caches(folder: str | Path | None) -> dict[str, str]:
     if folder is None:
         return {}
     return {
-        "NUMBA_CACHE_DIR": f"{folder}/numba", "JAX_COMPILATION_CACHE_DIR": f"{folder}/jax", "XDG_CACHE_HOME": f"{folder}/xdg",
+        "NUMBA_CACHE_DIR": f"{folder}/numba", "XDG_CACHE_HOME": f"{folder}/xdg",
+        "JAX_COMPILATION_CACHE_DIR": f"{folder}/jax",
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         "BENCHMARKS_C_CACHE": f"{folder}/c",
     }  # fmt: skip

@@ -141,7 +141,7 @@ def disagreement(outcome: Outcome, wanted: Outcome) -> float:
     """The largest |difference| / (1 + |reference|) over all arrays; infinite for a NaN or a missing array."""
     worst = 0.0
     for name, array in wanted.items():
-        found = np.asarray(outcome[name], dtype=float)[: len(array)] if name in outcome else np.full(array.shape, np.nan)
+        found = np.asarray(outcome.get(name, ()), dtype=float)[: len(array)]
         if found.shape != array.shape or not np.isfinite(found).all():
             return float("inf")
         worst = max(worst, float((np.abs(found - array) / (1.0 + np.abs(array))).max()))

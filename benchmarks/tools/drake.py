@@ -1,4 +1,4 @@
-"""Drake with C++ primitives alone: MultilayerPerceptron, ZeroOrderHold, SymbolicVectorSystem. It has no RK4: RK3, 1 ms."""
+"""Drake with C++ primitives alone, MultilayerPerceptron, ZeroOrderHold, SymbolicVectorSystem; RK3, as it has no RK4."""
 
 from __future__ import annotations
 

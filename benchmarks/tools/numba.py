@@ -42,7 +42,7 @@ def one_lane(lane, ticks, substeps, pole, half, noise, start, final, largest, ke
     w1, b1, w2, b2, w3, b3 = net
     a, b = np.empty_like(b1), np.empty_like(b1)
     x, v, p, o = start[0], start[1], start[2], start[3]
-    m, l, most = pole[lane], half[lane], x * 0
+    m, d, most = pole[lane], half[lane], x * 0
     for k in range(ticks):
         if noise.shape[0]:
             n = noise[lane, k]
@@ -51,10 +51,10 @@ def one_lane(lane, ticks, substeps, pole, half, noise, start, final, largest, ke
             u = force(x, v, p, o, w1, b1, w2, b2, w3, b3, a, b, ten)
         for _ in range(substeps):
             c = h / two
-            x1, v1, p1, o1 = motion(v, p, o, u, m, l, one, g, third)
-            x2, v2, p2, o2 = motion(v + c * v1, p + c * p1, o + c * o1, u, m, l, one, g, third)
-            x3, v3, p3, o3 = motion(v + c * v2, p + c * p2, o + c * o2, u, m, l, one, g, third)
-            x4, v4, p4, o4 = motion(v + h * v3, p + h * p3, o + h * o3, u, m, l, one, g, third)
+            x1, v1, p1, o1 = motion(v, p, o, u, m, d, one, g, third)
+            x2, v2, p2, o2 = motion(v + c * v1, p + c * p1, o + c * o1, u, m, d, one, g, third)
+            x3, v3, p3, o3 = motion(v + c * v2, p + c * p2, o + c * o2, u, m, d, one, g, third)
+            x4, v4, p4, o4 = motion(v + h * v3, p + h * p3, o + h * o3, u, m, d, one, g, third)
             x += h / six * (x1 + two * x2 + two * x3 + x4)
             v += h / six * (v1 + two * v2 + two * v3 + v4)
             p += h / six * (p1 + two * p2 + two * p3 + p4)
