@@ -12,7 +12,7 @@ from simdl.blocks.bus import Bus
 from simdl.blocks.continuous import FirstOrder, Integrator, StateSpace, StateSpaceD
 from simdl.blocks.control import PI, PID
 from simdl.blocks.delay import Interpolation, Samples, TransportDelay
-from simdl.blocks.detector import Detector
+from simdl.blocks.detector import StatisticalDetector
 from simdl.blocks.discrete import (
     DiscreteDerivative,
     DiscreteIntegrator,
@@ -62,17 +62,17 @@ __all__ = [
     "ADC", "APRBS", "FIR", "GPS", "IIR", "IMU", "PI", "PID", "PMSM", "PRBS", "TORA", "AbsoluteEncoder", "Accelerometer",
     "AllanNoise", "Backlash", "BandLimitedNoise", "BatteryCell", "BatteryPack", "BetaThermistor", "Biquads",
     "BouncingBall", "BuckConverter", "Bus", "CartPole", "Chirp", "ColouredNoise", "Constant", "Counter", "DCMotor",
-    "DeadZone", "Debounce", "Decimate", "Delay", "Detector", "DiscreteDerivative", "DiscreteIntegrator",
-    "DiscreteStateSpace", "DiscreteStateSpaceD", "DiscreteTransferFunction", "Dot", "DoublePendulum", "DynamicBicycle",
-    "Edge", "Epileptor", "Equal", "Extremum", "FirstOrder", "ForEach", "FrameTransform", "Friction", "Gain",
-    "GatedIntegrator", "GaussMarkov", "Gyroscope", "HeatExchanger", "HeatedPMSM", "Hold", "Hysteresis",
-    "IncrementalEncoder", "InertialSensor", "Integrator", "Interpolation", "JansenRit", "JitteredSample",
-    "KinematicBicycle", "Latch", "LeadLag", "LimitedIntegrator", "LongitudinalVehicle", "Lookup1D", "Lookup2D",
-    "LookupND", "MagneticLevitation", "MassSpringDamper", "MatrixGain", "MotorHeat", "MovingAverage", "Multisine",
-    "Mux", "Norm", "Notch", "PacejkaBicycle", "Pendulum", "Pick", "Playback", "Product", "Pulse", "Quadrotor",
-    "Quantiser", "Ramp", "RandomWalk", "RateLimiter", "RateTransition", "Rational", "RationalD", "Relay",
-    "ResettableIntegrator", "Room", "SampleClock", "Samples", "Saturation", "SecondOrder", "Select", "SensorChain",
-    "Sine", "Solve", "SpecificForce", "Staircase", "StateMachine", "StateSpace", "StateSpaceD", "SteinhartHart", "Step",
+    "DeadZone", "Debounce", "Decimate", "Delay", "DiscreteDerivative", "DiscreteIntegrator", "DiscreteStateSpace",
+    "DiscreteStateSpaceD", "DiscreteTransferFunction", "Dot", "DoublePendulum", "DynamicBicycle", "Edge", "Epileptor",
+    "Equal", "Extremum", "FirstOrder", "ForEach", "FrameTransform", "Friction", "Gain", "GatedIntegrator",
+    "GaussMarkov", "Gyroscope", "HeatExchanger", "HeatedPMSM", "Hold", "Hysteresis", "IncrementalEncoder",
+    "InertialSensor", "Integrator", "Interpolation", "JansenRit", "JitteredSample", "KinematicBicycle", "Latch",
+    "LeadLag", "LimitedIntegrator", "LongitudinalVehicle", "Lookup1D", "Lookup2D", "LookupND", "MagneticLevitation",
+    "MassSpringDamper", "MatrixGain", "MotorHeat", "MovingAverage", "Multisine", "Mux", "Norm", "Notch",
+    "PacejkaBicycle", "Pendulum", "Pick", "Playback", "Product", "Pulse", "Quadrotor", "Quantiser", "Ramp",
+    "RandomWalk", "RateLimiter", "RateTransition", "Rational", "RationalD", "Relay", "ResettableIntegrator", "Room",
+    "SampleClock", "Samples", "Saturation", "SecondOrder", "Select", "SensorChain", "Sine", "Solve", "SpecificForce",
+    "Staircase", "StateMachine", "StateSpace", "StateSpaceD", "StatisticalDetector", "SteinhartHart", "Step",
     "StickSlip", "Sum", "Switch", "Thermistor", "Time", "TransferFunction", "TransportDelay", "TwoTanks", "UnitDelay",
     "VariableDelay", "VariableInterpolation", "Variant", "WhiteNoise", "Window", "Within", "ZeroPoleGain", "during",
     "on_entry", "on_exit", "transition",

@@ -10,7 +10,7 @@ CLUTTER = 8  # places for false alarms
 SLOTS = 32  # objects and false alarms together
 
 
-class Detector(Block):
+class StatisticalDetector(Block):
     """What a radar, lidar or camera reports of objects at `targets` (n, 2), x forward and y left, without its signals.
 
     An object at distance r is seen with probability (1 - miss) / (1 + exp((r - reach) / fade)), if it is `present` and
@@ -26,7 +26,8 @@ class Detector(Block):
     >>> class Scene(Diagram):
     ...     def __init__(self):
     ...         self.cars = Constant(value=[[30.0, 40.0], [-5.0, 0.0], [20.0, 0.0]])
-    ...         self.radar = Detector(maximum=4, miss=0.0, alarms=0.0, range_std=0.0, angle_std=0.0, period="50 ms")
+    ...         exact = dict(miss=0.0, alarms=0.0, range_std=0.0, angle_std=0.0)
+    ...         self.radar = StatisticalDetector(maximum=4, period="50 ms", **exact)
     ...         self.radar.targets = self.cars.y
     >>> run = simulate(Scene(), 0, record=["radar.distance", "radar.source"])
     >>> run["radar.distance"].at(0)[0].tolist(), run["radar.source"].at(0)[0].tolist()

@@ -21,7 +21,6 @@ from simdl.blocks import (
     Accelerometer,
     BetaThermistor,
     Constant,
-    Detector,
     Gyroscope,
     IncrementalEncoder,
     InertialSensor,
@@ -31,6 +30,7 @@ from simdl.blocks import (
     SensorChain,
     Sine,
     SpecificForce,
+    StatisticalDetector,
     SteinhartHart,
     Thermistor,
 )
@@ -265,7 +265,7 @@ class Scene(Diagram):
     """Objects at rest before a detector."""
 
     def __init__(self, places: Any, **settings: Any) -> None:
-        self.places, self.detector = Constant(value=places), Detector(period="50 ms", **settings)
+        self.places, self.detector = Constant(value=places), StatisticalDetector(period="50 ms", **settings)
         self.detector.targets = self.places.y
 
 
@@ -321,7 +321,7 @@ class TestDetector:
             def __init__(self) -> None:
                 self.places = Constant(value=[[10.0, 0.0], [20.0, 0.0]])
                 self.there = Constant(value=[1.0, 0.0])
-                self.detector = Detector(period=1, miss=0.0, alarms=0.0, **EXACT)
+                self.detector = StatisticalDetector(period=1, miss=0.0, alarms=0.0, **EXACT)
                 self.detector.targets, self.detector.present = self.places.y, self.there.y > 0.5
 
         run = simulate(Half(), 0, record=["detector.source"])

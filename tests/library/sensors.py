@@ -14,7 +14,6 @@ from simdl.blocks import (
     Accelerometer,
     BetaThermistor,
     Constant,
-    Detector,
     Gyroscope,
     IncrementalEncoder,
     InertialSensor,
@@ -25,6 +24,7 @@ from simdl.blocks import (
     SensorChain,
     Sine,
     SpecificForce,
+    StatisticalDetector,
     SteinhartHart,
     Thermistor,
 )
@@ -60,7 +60,7 @@ class Traffic(Diagram):
     def __init__(self) -> None:
         self.cars = Integrator(start=[[30.0, 5.0], [120.0, -20.0], [10.0, 0.0]])
         self.speed, self.there = Constant(value=[[0.0, 0.0], [40.0, 0.0], [0.0, 0.0]]), Constant(value=[1.0, 1.0, 0.0])
-        self.radar = Detector(maximum=6, range_growth=0.01, angle_growth=1e-4, alarms=1.5, period="50 ms")
+        self.radar = StatisticalDetector(maximum=6, range_growth=0.01, angle_growth=1e-4, alarms=1.5, period="50 ms")
         self.cars.u, self.radar.targets, self.radar.present = self.speed.y, self.cars.y, self.there.y > 0.5
 
 
@@ -110,7 +110,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "BetaThermistor": lambda: case(BetaThermistor(), "voltage", temperature=Ramp(slope=200.0, base=-20.0)),
     "Thermistor": lambda: case(Thermistor(), "voltage", temperature=Ramp(slope=200.0, base=-20.0)),
     "SteinhartHart": lambda: case(SteinhartHart(period="10 ms"), "temperature", voltage=Ramp(slope=8.0, base=0.5)),
-    "Detector": lambda: (Traffic(), dict(
+    "StatisticalDetector": lambda: (Traffic(), dict(
         until=1.0, every=0.05, seed=11, solver=RK4(max_step=0.05),
         record=[f"radar.{name}" for name in ("distance", "angle", "mask", "source", "count")],
     )),
