@@ -1,6 +1,8 @@
 """Buses: many signals in one wire, by name."""
 
 import inspect
+import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -8,6 +10,18 @@ from torch import Tensor
 from simdl import Block, Input, ModelError, Output
 from simdl.methods import OutputsMethod
 from simdl.port import Port, Signal
+
+
+class BusInput(Input):
+    """An input that takes a bus."""
+
+    bus: "type[Bus]"
+
+
+class BusOutput(Output):
+    """An output that shows a bus."""
+
+    bus: "type[Bus]"
 
 
 class Bus(Block):
@@ -40,6 +54,7 @@ class Bus(Block):
     """
 
     bus = Output()
+    pack: ClassVar[OutputsMethod]
 
     def __init_subclass__(cls, **options):
         fields = [n for base in reversed(cls.__mro__) for n, d in vars(base).items() if isinstance(d, Input)]
@@ -52,7 +67,7 @@ class Bus(Block):
             return torch.cat([part if part.is_floating_point() else part.double() for part in parts], dim=1)
 
         named = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("self", *fields)]
-        pack.__signature__ = inspect.Signature(named)
+        pack.__dict__["__signature__"] = inspect.Signature(named)
         cls.pack = OutputsMethod(pack, (cls.bus,))
         super().__init_subclass__(**options)
 
@@ -62,7 +77,7 @@ class Bus(Block):
         found, start = {}, 0
         for name, field in cls.declared().items():
             if isinstance(field, Input):
-                found[name] = slice(start, start := start + torch.Size(field.shape).numel())
+                found[name] = slice(start, start := start + math.prod(field.shape or ()))
         return found
 
     @classmethod
@@ -71,16 +86,16 @@ class Bus(Block):
         return max((part.stop for part in cls.layout().values()), default=0)
 
     @classmethod
-    def input(cls, doc: str = "") -> Input:
+    def input(cls, doc: str = "") -> BusInput:
         """An input that takes this bus, of a diagram or as a field of an outer bus."""
-        port = Input(shape=(cls.size(),), doc=doc or f"the bus {cls.__name__}")
+        port = BusInput(shape=(cls.size(),), doc=doc or f"the bus {cls.__name__}")
         port.bus = cls
         return port
 
     @classmethod
-    def output(cls, doc: str = "") -> Output:
+    def output(cls, doc: str = "") -> BusOutput:
         """An output of a diagram that shows this bus."""
-        port = Output(shape=(cls.size(),), doc=doc or f"the bus {cls.__name__}")
+        port = BusOutput(shape=(cls.size(),), doc=doc or f"the bus {cls.__name__}")
         port.bus = cls
         return port
 
@@ -107,12 +122,10 @@ class _Fields:
         layout = self._kind.layout()
         if name not in layout:
             raise ModelError(self._kind.__name__, f"no field {name!r}", names=layout, wrong=name)
-        field = self._kind.declared()[name]
-        if hasattr(field, "bus"):
-            return field.bus.read(self._signal[layout[name]])
-        if field.shape == ():
-            value = self._signal[layout[name].start]
-            return value > 0.5 if field.dtype == torch.bool else value
-        if len(field.shape) == 1:
-            return self._signal[layout[name]]
-        raise ModelError(f"{self._kind.__name__}.{name}", f"the shape {field.shape}", "a number or a vector")
+        field, place = getattr(self._kind, name), layout[name]
+        if isinstance(field, BusInput):
+            return field.bus.read(self._signal[place])
+        if len(field.shape) > 1:
+            raise ModelError(f"{self._kind.__name__}.{name}", f"the shape {field.shape}", "a number or a vector")
+        value = self._signal[place] if field.shape else self._signal[place.start]
+        return value > 0.5 if field.dtype == torch.bool else value

@@ -166,7 +166,8 @@ class APRBS(Block):
 
 def shifted(register: torch.Tensor, length: int) -> torch.Tensor:
     """A shift register of `length` bits one tick later: the parity of its taps comes in at the bottom."""
-    bit = register & 0
+    bit: torch.Tensor = register & 0
     for tap in TAPS[length]:
         bit = bit ^ (register >> (tap - 1))
-    return ((register << 1) & (2**length - 1)) | (bit & 1)
+    following: torch.Tensor = ((register << 1) & (2**length - 1)) | (bit & 1)
+    return following

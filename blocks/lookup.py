@@ -91,7 +91,7 @@ class LookupND(Block):
             raise ModelError("LookupND", f"a table of {tuple(as_tensor(table).shape)}", f"{self.sizes}, as the breaks")
         for axis in axes:
             increasing("LookupND", "breaks", axis)
-        super().__init__(points=torch.cat(axes), table=table)
+        self.points, self.table = torch.cat(axes), table
         self.beyond = checked(self, beyond)
 
     @output

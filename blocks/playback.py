@@ -47,9 +47,8 @@ class Playback(Block):
             found = "times that do not increase" if np.isfinite(times).all() else "times that are not finite"
             found = found if np.isfinite(values).all() else f"{(~np.isfinite(values)).sum()} values that are not finite"
             raise ModelError("Playback", found, "increasing times and finite values", "drop or fill the bad rows")
-        slopes = _slopes(times, values, beyond) if kind == "cubic" else 0.0
-        super().__init__(times=times, values=values, slopes=slopes)
-        self.kind, self.beyond = kind, beyond
+        self.times, self.values, self.kind, self.beyond = times, values, kind, beyond
+        self.slopes = _slopes(times, values, beyond) if kind == "cubic" else 0.0
         even = np.linspace(times[0], times[-1], len(times))
         self.even = bool((np.round(even * 1e9) == np.round(times * 1e9)).all())
 
@@ -103,9 +102,10 @@ class Playback(Block):
 
     @classmethod
     def from_frame(cls, frame, time=None, value="y", **options):
-        """The columns `time` (the index, when None) and `value` of a pandas DataFrame."""
+        """The columns `time` (the index, when None) and `value` of a pandas DataFrame; dates count from the first."""
         if time is None:
-            return cls(np.array(frame.index), _columns("DataFrame", frame, frame.columns, value, value)[1], **options)
+            first = value if isinstance(value, str) else value[0]
+            return cls(_numbers(frame.index), _columns("DataFrame", frame, frame.columns, first, value)[1], **options)
         return cls(*_columns("DataFrame", frame, frame.columns, time, value), **options)
 
 
@@ -131,5 +131,13 @@ def _columns(where, table, names, time, value):
     for name in wanted:
         if name not in names:
             raise ModelError(f"Playback: {where}", f"no column {name!r}", "one of", names=names, wrong=str(name))
-    columns = [np.array(table[name], dtype=float) for name in wanted]
+    columns = [_numbers(table[name]) for name in wanted]
     return columns[0], columns[1] if isinstance(value, str) else np.stack(columns[1:], axis=1)
+
+
+def _numbers(column):
+    """A column as float64; dates in seconds since the first."""
+    array = np.array(column)
+    if array.dtype.kind in "mM":
+        return (array - array[0]) / np.timedelta64(1, "s")
+    return array.astype(float)

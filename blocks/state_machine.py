@@ -1,12 +1,14 @@
 """Finite state machines: supervisors, sequences, fallback logic. Every lane is in a state of its own."""
 
 import inspect
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from simdl import Block, ModelError, Output, Param, State, tick
 from simdl.blocks.arithmetic import spread
+from simdl.methods import Tick
 from simdl.port import Signal
 
 ANY = "*"
@@ -17,7 +19,8 @@ class Transition:
     condition, a method that returns a bool; without one, only its times count."""
 
     def __init__(self, source, target, after=None, before=None):
-        self.source, self.target, self.after, self.before, self.condition = source, target, after, before, None
+        self.sources = (source,) if isinstance(source, str) else tuple(source)
+        self.target, self.after, self.before, self.condition = target, after, before, None
 
     def __call__(self, condition):
         self.condition = condition
@@ -31,8 +34,8 @@ class Action:
         self.when, self.state, self.function = when, state, function
 
 
-def transition(source: str, target: str, *, after=None, before=None) -> Transition:
-    """A transition of a StateMachine; source "*" is any state but the target.
+def transition(source: str | tuple[str, ...], target: str, *, after=None, before=None) -> Transition:
+    """A transition of a StateMachine, from one state or several; source "*" is any state but the target.
 
     after, before: it is taken only when the machine has been in its state for at least, or for less than, so many
     seconds; numbers, or parameters of the block.
@@ -84,13 +87,18 @@ class StateMachine(Block):
     ([[0, 1, 1, 1, 1, 1, 1, 2, 2, 2]], 0.0, 0.0)
     """
 
-    states: tuple[str, ...] = ()
+    states: ClassVar[tuple[str, ...]] = ()
     active = Output(dtype="int64", initial=0)
     present, entered = State(0, dtype="int64"), State(0.0, unit="s", dtype="float64")
     begun = State(False, dtype="bool")
+    step: ClassVar[Tick]
+    _transitions: ClassVar[dict[str, Transition]] = {}
+    _actions: ClassVar[dict[str, Action]] = {}
+    _kept: ClassVar[tuple[str, ...]] = ()  # the outputs that actions set
+    _settable: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **options):
-        rules = {}
+        rules: dict[str, Transition | Action] = {}
         for base in reversed(cls.__mro__):
             rules |= {n: m for n, m in vars(base).items() if isinstance(m, Transition | Action)}
         cls._transitions = {n: r for n, r in rules.items() if isinstance(r, Transition)}
@@ -105,6 +113,9 @@ class StateMachine(Block):
             last.__set_name__(cls, f"last_{name}")
             setattr(cls, f"last_{name}", last)
         cls._kept = tuple(kept)
+        own = [n for base in cls.__mro__ if base not in StateMachine.__mro__ for n, d in vars(base).items()
+               if isinstance(d, State) and n.removeprefix("last_") not in kept]  # fmt: skip
+        cls._settable = (*kept, *own)
         states = [n for base in reversed(cls.__mro__) for n, d in vars(base).items() if isinstance(d, State)]
         reads = dict.fromkeys(("t", *states))
         for rule in rules.values():
@@ -118,13 +129,13 @@ class StateMachine(Block):
             return self._step(values)
 
         names = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in ("self", *reads)]
-        step.__signature__ = inspect.Signature(names)
+        step.__dict__["__signature__"] = inspect.Signature(names)
         cls.step = tick(step)
         super().__init_subclass__(**options)
 
     def within(self, *states: str) -> Signal:
         """A condition: the machine is in one of these states."""
-        found = None
+        found: Signal | None = None
         for name in states:
             k = _index(type(self), name)
             here = (self.active > k - 0.5) & (self.active < k + 0.5)
@@ -142,8 +153,8 @@ class StateMachine(Block):
         going, target = torch.zeros_like(begun), present
         for rule in self._transitions.values():
             to = self.states.index(rule.target)
-            taken = begun & ~going
-            taken = taken & (present != to if rule.source == ANY else present == self.states.index(rule.source))
+            taken = present != to if rule.sources == (ANY,) else _among(present, self.states, rule.sources)
+            taken = taken & begun & ~going
             if rule.after is not None:
                 taken = taken & (seen["elapsed"] > _seconds(rule.after, values) - 0.5e-9)
             if rule.before is not None:
@@ -168,10 +179,9 @@ class StateMachine(Block):
                 continue
             here = mask & (place == self.states.index(action.state))
             for key, value in self._call(action.function, seen).items():
-                if key not in seen:
-                    names = [*self._kept, *(n for n, d in type(self).declared().items() if isinstance(d, State))]
-                    where = f"{self}.{name}"
-                    raise ModelError(where, f"returned {key!r}", "its outputs and states", names=names, wrong=key)
+                if key not in self._settable:
+                    found, names = f"returned {key!r}", self._settable
+                    raise ModelError(f"{self}.{name}", found, "its outputs and states", names=names, wrong=key)
                 old = seen[key]
                 seen[key] = torch.where(spread(here, old), value, old).to(old.dtype)
 
@@ -180,10 +190,16 @@ class StateMachine(Block):
 
 
 def _check(cls, name, rule):
-    given = (rule.source, rule.target) if isinstance(rule, Transition) else (rule.state,)
-    for state in given:
-        if not (state == ANY and isinstance(rule, Transition) and state == rule.source):
-            _index(cls, state, name)
+    given = (*rule.sources, rule.target) if isinstance(rule, Transition) else (rule.state,)
+    for state in given[1:] if given[0] == ANY and len(given) == 2 else given:
+        _index(cls, state, name)
+
+
+def _among(present: Tensor, states: tuple[str, ...], names: tuple[str, ...]) -> Tensor:
+    found = torch.zeros_like(present, dtype=torch.bool)
+    for name in names:
+        found = found | (present == states.index(name))
+    return found
 
 
 def _index(cls, state, name=""):

@@ -18,6 +18,9 @@ a condition rises.
 tensor([[1, 2, 2, 2, 1, 2, 2, 2]])
 """
 
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
 from simdl import Diagram, Input, ModelError, Output, State, connect, stack
 from simdl.block import Declared
 from simdl.declarations import Inputs
@@ -47,13 +50,15 @@ class ForEach(Diagram):
             raise ModelError("ForEach", f"{kind!r}", "a class of blocks or diagrams", "ForEach(Tracker, 4, period=0.1)")
         if any(isinstance(d, Inputs) for d in kind.declared().values()):
             raise ModelError("ForEach", f"{kind.__name__}, with a list of inputs", "inputs with names")
-        ports = {}
+        ports: dict[str, Input | Output] = {}
         for name, declared in kind.declared().items():
             shape = getattr(declared, "shape", None)
             if isinstance(declared, Input):
                 shape = None if shape is None else (count, *shape)
-                ports[name] = Input(shape, unit=declared.unit, default=declared.default, doc=declared.doc)
-                ports[name].dtype = declared.dtype
+                port = Input(shape, unit=declared.unit, doc=declared.doc)
+                port.dtype = declared.dtype
+                port.default = None if declared.default is None else [declared.default] * count
+                ports[name] = port
             elif isinstance(declared, Output | OutputMethod | State):
                 ports[name] = Output(unit=declared.unit, doc=declared.doc)
         return object.__new__(type(cls.__name__, (cls,), {**ports, "__module__": cls.__module__}))
@@ -64,7 +69,7 @@ class ForEach(Diagram):
         for name, declared in type(self).declared().items():
             if isinstance(declared, Output):
                 setattr(self, name, stack(*(getattr(one, name) for one in self.each)))
-            elif declared.default is None:
+            else:
                 for k, one in enumerate(self.each):
                     connect(getattr(self, name)[k], getattr(one, name))
 
@@ -88,7 +93,7 @@ class Variant(Diagram):
     3.0
     """
 
-    choices = {}
+    choices: ClassVar[Mapping[str, Callable[[], Declared]]] = {}
 
     def __init__(self, choice: str):
         where = type(self).__name__

@@ -218,6 +218,20 @@ class TestForEach:
 
         close(simulate(Pair(), 1, record="y")["y"].at(1), [[[1, 2], [3, 4], [5, 6]]])
 
+    def test_inputs_with_a_default_may_be_left_or_wired(self) -> None:
+        class Counters(Diagram):
+            y = Output()
+
+            def __init__(self, reset: bool) -> None:
+                self.go, self.units = Constant(value=[1.0, 0.0]), ForEach(Counter, 2, period=1)
+                self.units.count = self.go.y > 0.5
+                if reset:
+                    self.units.reset = self.go.y > 0.5
+                self.y = self.units.y
+
+        assert simulate(Counters(False), 3, record="y")["y"].at(3).tolist() == [[4, 0]]
+        assert simulate(Counters(True), 3, record="y")["y"].at(3).tolist() == [[1, 0]]
+
     def test_it_can_be_pickled(self) -> None:
         model = pickle.loads(pickle.dumps(Many(DiscreteIntegrator, 3, period=0.5)))
         close(simulate(model, 2)["y"].at(2), [[2, 4, 6]])

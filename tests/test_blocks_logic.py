@@ -487,6 +487,46 @@ class TestStateMachine:
         assert states([False, False, False, True, True, True], never) == [0] * 6  # too late: not before 0.3
         assert states(never, [False, False, True, True, False, False]) == [0, 0, 2, 2, 2, 2]
 
+    def test_several_sources_and_a_way_back_to_the_same_state(self) -> None:
+        class Lamp(StateMachine):
+            states = "red", "green", "off"
+            kick, out = Input(dtype="bool"), Input(dtype="bool")
+            n = Output()
+            swap = transition("red", "green", after=0.2)
+
+            @transition(("red", "green"), "off")
+            def stop(self, out):  # type: ignore[no-untyped-def]
+                return out
+
+            @transition("green", "green")
+            def again(self, kick):  # type: ignore[no-untyped-def]
+                return kick
+
+            @on_entry("green")
+            def count(self, n):  # type: ignore[no-untyped-def]
+                return dict(n=n + 1)
+
+        times = [round(0.1 * k, 1) for k in range(7)]
+        kick, out = [False, False, False, True, True, False, False], [False] * 5 + [True, True]
+        run = simulate(Lamp(period=0.1), 0.6, inputs={"kick": (times, kick), "out": (times, out)})
+        assert run["active"].values[0].tolist() == [0, 0, 1, 1, 1, 2, 2]
+        assert run["n"].values[0].tolist() == [0, 0, 1, 2, 3, 3, 3]
+
+    def test_actions_set_no_inputs_and_nothing_of_the_machine_s_own(self) -> None:
+        for name in ("u", "present", "active"):
+
+            class Meddling(StateMachine):
+                states = ("idle",)
+                u = Input(default=0.0)
+                stolen = name
+
+                @during("idle")
+                def act(self, u):  # type: ignore[no-untyped-def]
+                    return {self.stolen: u}
+
+            with pytest.raises(ModelError, match=f"returned '{name}'"):
+                simulate(Meddling(period=1), 0)
+
     def test_within_is_a_condition_for_others(self) -> None:
         class Model(Diagram):
             hot = Output()

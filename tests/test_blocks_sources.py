@@ -232,11 +232,13 @@ class TestPlayback:
         frame.to_csv(tmp_path / "cycle.csv", index=False)
         np.savez(tmp_path / "cycle.npz", **{name: np.array(column) for name, column in columns.items()})
         wanted = np.interp([0.0, 0.5, 1.0, 1.5, 2.0], TIMES, VALUES)
+        dates = pd.Timestamp("2024-05-06") + pd.to_timedelta(TIMES, "s")
         for block in (
             Playback.from_csv(tmp_path / "cycle.csv", time="time", value="Speed"),
             Playback.from_npz(tmp_path / "cycle.npz", time="time", value="Speed"),
             Playback.from_frame(frame, time="time", value="Speed"),
             Playback.from_frame(frame.set_index("time"), value="Speed"),
+            Playback.from_frame(frame.set_index(dates), value="Speed"),
         ):
             close(recorded(block, 2, 0.5)[1], wanted)
         pair = Playback.from_csv(tmp_path / "cycle.csv", time="time", value=["Speed", "grade"])
