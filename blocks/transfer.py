@@ -82,12 +82,16 @@ class TransferFunction(Diagram):
         through = len(above) == len(below)
         above = np.concatenate([np.zeros(len(below) - len(above)), above])
         self.numerator, self.denominator = above if through else above[1:], below
-        if len(below) == 1:
-            self.system = Gain(k=self.numerator[0] / self.denominator[0])
-        else:
-            self.system = (RationalD if through else Rational)(numerator=self.numerator, denominator=self.denominator)
+        self.system = rational(self.numerator, self.denominator, len(below) - 1, through)
         self.system.u = self.u
         self.y = self.system.y
+
+
+def rational(numerator, denominator, order, through):
+    """The block of a transfer function: a gain, or one with states."""
+    if order == 0:
+        return Gain(k=numerator[0] / denominator[0])
+    return (RationalD if through else Rational)(numerator=numerator, denominator=denominator)
 
 
 class ZeroPoleGain(Diagram):

@@ -71,35 +71,52 @@ class _Flat:
     """A block as functions of one vector: its states, then its inputs."""
 
     def __init__(self, block: Block) -> None:
-        declared = type(block).declared()
         self.block, self.dt = block, None if block.clock is None else block.clock.period
-        self.states = {n: as_tensor(d.initial).double() for n, d in declared.items() if isinstance(d, State)}
-        self.inputs = {n: torch.zeros(d.shape or (), dtype=torch.float64) for n, d in declared.items()
-                       if isinstance(d, Input)}  # fmt: skip
         self.fixed: dict[str, Any] = {"t": torch.zeros(1, dtype=torch.float64)}
+        self.states: dict[str, Tensor] = {}
+        self.inputs: dict[str, Tensor] = {}
         if self.dt is not None:
             self.fixed["dt"] = torch.full((1,), self.dt, dtype=torch.float64)
-        for name, declaration in declared.items():
-            if isinstance(declaration, Param):
+        for name, declaration in type(block).declared().items():
+            if isinstance(declaration, State):
+                self._put(self.states, name, as_tensor(declaration.initial))
+            elif isinstance(declaration, Input):
+                start = 0.0 if declaration.default is None else declaration.default
+                self._put(self.inputs, name, as_tensor(start).expand(declaration.shape or ()))
+            elif isinstance(declaration, Param):
                 value = block.settings[name]
                 if isinstance(value, Signal):
                     raise ModelError(f"{block}.{name}", f"{value}", "a number", "linearise a block of its own")
-                self.fixed[name] = as_tensor(value).double().unsqueeze(0)
+                self.fixed[name] = self._typed(name, as_tensor(value)).unsqueeze(0)
         for method in type(block).methods("initial"):
-            inputs = {n: v.unsqueeze(0) for n, v in self.inputs.items()}
-            started = method.function(block, **{n: {**self.fixed, **inputs}[n] for n in method.reads})
-            self.states.update({n: as_tensor(v).double()[0] for n, v in started.items()})
+            known = {**self.fixed, **{n: v.unsqueeze(0) for n, v in self.inputs.items()}}
+            for name, value in method.function(block, **{n: known[n] for n in method.reads}).items():
+                self._put(self.states, name, as_tensor(value)[0])
+
+    def _typed(self, name: str, value: Tensor) -> Tensor:
+        declared = getattr(type(self.block).declared()[name], "dtype", None)
+        return value.to(declared or (value.dtype if value.dtype == torch.bool else torch.float64))
+
+    def _put(self, values: dict[str, Tensor], name: str, value: Tensor) -> None:
+        """Keep a value: numbers among what is moved, conditions and counts as they are."""
+        value = self._typed(name, value)
+        if value.is_floating_point():
+            values[name] = value.double()
+        else:
+            self.fixed[name] = value.unsqueeze(0)
 
     def pack(self, values: dict[str, Tensor], point: Point) -> Tensor:
         """A point as a vector (1, n); what it does not name keeps its initial value."""
         if isinstance(point, Mapping):
-            for name in point:
-                if name not in values:
+            declared = type(self.block).declared()
+            for name, value in point.items():
+                if name in values or isinstance(declared.get(name), State | Input) and name in self.fixed:
+                    self._put(values, name, as_tensor(value))
+                else:
                     raise ModelError(
                         f"linearise({self.block})", f"a value of {name!r}", "a state in x0, an input in u0",
                         names=values, wrong=name,
                     )  # fmt: skip
-            values.update({n: as_tensor(v).double() for n, v in point.items()})
             return torch.cat([torch.zeros(1, 0).double(), *(v.reshape(1, -1) for v in values.values())], 1)
         vector, size = _vector(point), sum(v.numel() for v in values.values())
         if vector.shape[1] != size:

@@ -171,8 +171,8 @@ class TestTransferFunction:
 
     @pytest.mark.parametrize("omega", [5.0, 20.0, 22.0, 60.0])
     def test_notch_attenuates_around_its_frequency(self, omega: float) -> None:
-        gain = abs((400 - omega**2 + 2j * 0.1 * 2 * omega) / (400 - omega**2 + 2j * 2 * omega))
-        model = Wired(Notch(omega=20.0, width=2.0, depth=0.1), u=Sine(frequency=omega / (2 * math.pi)))
+        gain = abs((400 - omega**2 + 2j * 0.1 * 4 * omega) / (400 - omega**2 + 2j * 4 * omega))
+        model = Wired(Notch(omega=20.0, width=4.0, depth=0.1), u=Sine(frequency=omega / (2 * math.pi)))
         y = simulate(model, 5, every=0.0017, solver=RK4(max_step=0.1 / omega))["y"]
         late = y.values[0, y.t > 3.5]
         assert float(late.abs().max()) == pytest.approx(gain, rel=4e-3)
