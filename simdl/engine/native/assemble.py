@@ -23,15 +23,15 @@ typedef struct {
     int64_t lanes;
 } input;
 typedef struct {
-    int64_t lanes, number, threads, start, count, grid, checked;
+    int64_t lanes, number, threads, count, grid;
     double max_step;
-    const int64_t *ns, *ticks, *ids, *column;
+    const int64_t *ns, *ticks, *ids, *column, *mark, *ring;
     const int32_t *program;
     void **out;
     const void **shared;
     const uint64_t *streams;
     const input *inputs;
-    int64_t *ring, *failed;
+    int64_t *ring_next, *column_next, *mark_next, *place, *failed;
     int32_t *cause;
     double *accuracy;
     char *blocks, *scratch;
@@ -39,7 +39,6 @@ typedef struct {
     double *event_times;
     int64_t most;
     int64_t *noted;
-    int64_t armed;
 } context;
 """
 NOTE = """
@@ -60,6 +59,7 @@ def assembled(writer: Writer, programs: Mapping[int, Program], inputs: Sequence[
     lowering, layout = writer.lowering, writer.layout
     keys, queues = writer.keys, list(writer.queues.values())
     layout.add("frozen", "b1", 1, "frozen")
+    layout.add("reason", "i4", 1, "reason")
     states = layout.slots["y"].size if "y" in layout.slots else 0
     functions: dict[str, Program] = {}
     if walk is not None:
@@ -88,7 +88,11 @@ def assembled(writer: Writer, programs: Mapping[int, Program], inputs: Sequence[
             after.append(f"ring[{queue.number}][2 + tail[{queue.number}]] = ns + INT64_C({queue.delay}); "
                          f"ring[{queue.number}][1]++;")  # fmt: skip
         before = [f"tail[{q.number}] = (ring[{q.number}][0] + ring[{q.number}][1]) % {q.capacity};" for q in queues]
-        cases.append(f"case {number}: {' '.join(before)} {names[signature]}(PASS); {' '.join(after)} break;")
+        name = names[signature]
+        calls = len(program.outside)
+        pauses = " ".join(f"if (part == {n}) {{ {name}_{n}(PASS); part = {n + 1}; goto leave; }}" for n in range(calls))
+        last = f"{name}_{calls}" if calls else name
+        cases.append(f"case {number}: {' '.join(before)} {pauses} {last}(PASS); {' '.join(after)} break;")
     changing = [slot for name, slot in layout.slots.items() if name in lowering.state_names]
     assert [s.name for s in changing] == [*layout.slots][: len(changing)]
     state = layout.slots["y"].label if states else "none"
@@ -96,7 +100,7 @@ def assembled(writer: Writer, programs: Mapping[int, Program], inputs: Sequence[
     macros = {
         "ARGUMENTS": ARGUMENTS, "PASS": PASS, "CLOCKS": len(lowering.model.clocks), "KEYS": len(keys),
         "QUEUES": len(queues), "RING": ring, "INPUTS": len(inputs),
-        "STATES": states, "STATE": state, "WALK": int(walk is not None), "CHANGING": _bytes(changing, writer.width),
+        "PAUSES": int(any(program.outside for program in programs.values())), "STATES": states, "STATE": state, "WALK": int(walk is not None), "CHANGING": _bytes(changing, writer.width),
         "INSTANT": " ".join(cases), "PUBLISH": _publish(queues, layout), "LOAD": _load(lowering, layout, inputs),
         "FINITE": _finite(changing), "CAUSE": _cause(changing),
         "RESTORE": " ".join(f"for (int e = 0; e < {s.size}; e++) s->{s.label}[e][l] = saved->{s.label}[e][l];"

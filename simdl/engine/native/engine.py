@@ -39,12 +39,13 @@ class _Input(ctypes.Structure):
 
 class _Context(ctypes.Structure):
     _fields_ = [
-        *((n, ctypes.c_int64) for n in ("lanes", "number", "threads", "start", "count", "grid", "checked")),
+        *((n, ctypes.c_int64) for n in ("lanes", "number", "threads", "count", "grid")),
         ("max_step", ctypes.c_double),
-        *((n, ctypes.c_void_p) for n in ("ns", "ticks", "ids", "column", "program", "out", "shared", "streams",
-                                         "inputs", "ring", "failed", "cause", "accuracy", "blocks", "scratch",
-                                         "events", "event_times")),
-        ("most", ctypes.c_int64), ("noted", ctypes.c_void_p), ("armed", ctypes.c_int64),
+        *((n, ctypes.c_void_p) for n in ("ns", "ticks", "ids", "column", "mark", "ring", "program", "out", "shared",
+                                         "streams", "inputs", "ring_next", "column_next", "mark_next", "place",
+                                         "failed", "cause", "accuracy", "blocks", "scratch", "events",
+                                         "event_times")),
+        ("most", ctypes.c_int64), ("noted", ctypes.c_void_p),
     ]  # fmt: skip
 
 
@@ -201,18 +202,42 @@ class Native:
         outs = self._outs(built, plan, blocks, context, keep)
         before = blocks.data.copy() if self.model.crossings else None
         rings = self.ring.copy()
+        place = self.place.copy()
         while True:
             self._events(context, keep)
-            built.library.run(ctypes.addressof(context))
+            while self._go(built, context):
+                self._call(built, plan, program, blocks)
             if before is None or self.noted[0] <= self.most:
                 break
             self.most = 2 * int(self.noted[0])  # more crossings than there was room for: once more
-            blocks.data[:], self.ring[:] = before, rings
-            self.failed[:], self.cause[:] = -1, -1
+            blocks.data[:], self.ring[:], self.place[:] = before, rings, place
+            self.column[:], self.mark[:], self.failed[:], self.cause[:] = 0, 0, -1, -1
         self._note()
         self._record(built, plan, outs)
         self._unpack(built, blocks, context, keep)
         s.state.ns = int(plan.ns[-1])
+
+    def _go(self, built: Built, context: _Context) -> bool:
+        """Run to the end of the plan, or to the next call into Python: whether there is one."""
+        paused = bool(built.library.run(ctypes.addressof(context)))
+        self.ring[:], self.column[:], self.mark[:] = self.ring_next, self.column_next, self.mark_next
+        return paused
+
+    def _call(self, built: Built, plan: Schedule, program: Array, blocks: Blocks) -> None:
+        """Make the call into Python at which the run has paused."""
+        first, part = int(self.place[0]), int(self.place[1])
+        call = built.programs[int(program[first])].outside[part - 1]
+        number = built.lowering.tracer.outside.index(call)
+        with torch.no_grad():
+            given = [
+                blocks.get(f"argument:{number}:{j}", tuple(entry.shape[1:]), dtype)
+                for j, (_, entry, dtype) in enumerate(call.inputs)
+            ]
+            found = call.function(*given)
+        for j, value in enumerate(found.values()):
+            name = f"outside:{number}:{j}"
+            if name in blocks.layout.slots:
+                blocks.put(name, value)
 
     def _pack(self, built: Built, blocks: Blocks) -> None:
         s, state, setup = self.simulator, self.simulator.state, self.simulator.setup
@@ -280,10 +305,10 @@ class Native:
 
         c = _Context()
         c.lanes, c.number, c.threads = padded, blocks.number, min(self.threads, blocks.number)
-        c.start, c.count, c.grid = s.state.ns, len(plan.ns), s.recorder.step or 0
+        c.count, c.grid = len(plan.ns), s.recorder.step or 0
         c.max_step = s.segments.max_step or 0.0
-        c.checked = s._checked
-        c.armed = s.state.armed is not None
+        self.place = np.array([0, 0, s.state.ns, s.state.armed is not None, s._checked], dtype=np.int64)
+        c.place = self.place.ctypes.data
         c.ns, c.ticks, c.program = hold(plan.ns), hold(plan.ticks[:, : max(1, len(self.model.clocks))]), hold(program)
         ids = setup.ids.cpu().numpy()
         c.ids = hold(np.concatenate([ids, np.repeat(ids[-1:], padded - len(ids))]))
@@ -293,14 +318,16 @@ class Native:
         ring = self._rings(built)
         keep.append(ring)
         self.ring = ring
-        c.ring = ring.ctypes.data
+        self.ring_next = ring.copy()
+        c.ring, c.ring_next = ring.ctypes.data, self.ring_next.ctypes.data
         self.failed, self.cause = np.full(padded, -1, dtype=np.int64), np.full(padded, -1, dtype=np.int32)
         c.failed, c.cause = self.failed.ctypes.data, self.cause.ctypes.data
         self.accuracy = np.array([-1.0, 0.0, 0.0])
         check = not self.walks and bool(self.model.continuous) and s.lanes <= 4096 and s.check_accuracy
         c.accuracy = self.accuracy.ctypes.data if check and s._checked < 64 else 0
         c.blocks = blocks.data.ctypes.data
-        scratch = aligned(3 * max(1, c.threads), blocks.data.dtype)
+        pauses = any(p.outside for p in built.programs.values())
+        scratch = aligned(max(3 * max(1, c.threads), blocks.number * pauses + 3), blocks.data.dtype)
         keep.append(scratch)
         c.scratch = scratch.ctypes.data
         return c
@@ -394,9 +421,12 @@ class Native:
             pointers.append(values.data_ptr())
             outs[key] = (times, values, shape)
         array = np.array(pointers or [0], dtype=np.uint64)
-        column = np.zeros(max(1, len(pointers)), dtype=np.int64)
-        keep += [array, column]
-        context.out, context.column = array.ctypes.data, column.ctypes.data
+        self.column, self.mark = (np.zeros(max(1, len(pointers)), dtype=np.int64) for _ in range(2))
+        keep.append(array)
+        context.out = array.ctypes.data
+        self.column_next, self.mark_next = self.column.copy(), self.mark.copy()
+        context.column, context.column_next = self.column.ctypes.data, self.column_next.ctypes.data
+        context.mark, context.mark_next = self.mark.ctypes.data, self.mark_next.ctypes.data
         return outs
 
     def _record(self, built: Built, plan: Schedule, outs: dict[str, Any]) -> None:

@@ -62,7 +62,7 @@ static int steps(const context *c, int64_t length)
 /* The beginning of a segment of lane 0 of a block again, with half the step. */
 static void probe(ARGUMENTS, const block *saved, int64_t last, int count)
 {
-    block *coarse = (block *)c->scratch + 1, *fine = coarse + 1;
+    block *coarse = (block *)c->scratch + (PAUSES ? c->number : 1), *fine = coarse + 1;
     const int part = count < 64 ? count : 64;
     const double length = (double)(ns - last) / 1e9, whole = length / count;
     memcpy(coarse, s, sizeof *s);
@@ -96,20 +96,25 @@ static void probe(ARGUMENTS, const block *saved, int64_t last, int count)
 }
 #endif
 
-static void run_block(const context *c, int64_t b, int thread)
+enum { FIRST, PART, START, ARMED_KNOWN, CHECKED };
+
+static void run_block(const context *c, int64_t b, int thread, int64_t *next)
 {
     block *s = (block *)c->blocks + b;
-    block *saved = (block *)c->scratch + 3 * thread;
+    block *saved = (block *)c->scratch + (PAUSES ? b : 3 * thread);  /* a pause must not lose what was saved */
     hoisted hoisted_, *k = &hoisted_;
     const int64_t base = b * W, *lane = c->ids + base;
     int64_t column_[KEYS + 1], mark[KEYS + 1], tail_[QUEUES + 1], *column = column_, *tail = tail_;
-    int64_t i = 0, ns = 0, last = c->start;
+    int64_t i = 0, ns = 0, last = c->place[START], part = c->place[PART];
     double t = 0, tau = 0, h = 0, theta = 0, at = 0, begin = 0, left = 0, right = 0;
-    _Bool known = c->armed;
+    _Bool known = c->place[ARMED_KNOWN];
     int64_t piece[INPUTS + 1];
     int64_t ring[QUEUES + 1][RING];
-    int checked = c->checked;
-    for (int n = 0; n < KEYS; n++) column[n] = c->column[n];
+    int checked = c->place[CHECKED];
+    for (int n = 0; n < KEYS; n++) {
+        column[n] = c->column[n];
+        mark[n] = c->mark[n];
+    }
     for (int n = 0; n < INPUTS; n++) piece[n] = -1;
     for (int q = 0; q < QUEUES; q++) memcpy(ring[q], c->ring + q * RING, sizeof ring[q]);
     if (last >= 0) {
@@ -117,9 +122,10 @@ static void run_block(const context *c, int64_t b, int thread)
         LOAD
     }
     p_lane(PASS);
-    for (i = 0; i < c->count; i++) {
+    for (i = c->place[FIRST]; i < c->count; i++) {
         int reason = 0;
         ns = c->ns[i];
+        if (part > 0) goto instant;
         memcpy(saved, s, CHANGING);
         for (int n = 0; n < KEYS; n++) mark[n] = column[n];
         if (last >= 0 && ns > last) {
@@ -144,11 +150,15 @@ static void run_block(const context *c, int64_t b, int thread)
 #endif
         }
         PUBLISH
+    instant:
         LOAD
         t = (double)ns / 1e9;
+        s->reason[0][0] = part > 0 ? s->reason[0][0] : reason;
         switch (c->program[i]) {
         INSTANT
         }
+        part = 0;
+        reason = s->reason[0][0];
         {
             double sum[W];
             int bad = 0;
@@ -173,18 +183,34 @@ static void run_block(const context *c, int64_t b, int thread)
         }
         last = ns;
     }
+leave:
     if (b == 0) {
-        for (int q = 0; q < QUEUES; q++) memcpy(c->ring + q * RING, ring[q], sizeof ring[q]);
+        for (int q = 0; q < QUEUES; q++) memcpy(c->ring_next + q * RING, ring[q], sizeof ring[q]);
+        for (int n = 0; n < KEYS; n++) {
+            c->column_next[n] = column[n];
+            c->mark_next[n] = mark[n];
+        }
+    }
+    if (b == c->number - 1) {
+        next[FIRST] = i;
+        next[PART] = part;
+        next[START] = last;
+        next[ARMED_KNOWN] = known;
+        next[CHECKED] = checked;
     }
 }
 
+/* Runs to the end of the table of instants (0), or to the next call into Python (1): `place` says where that is. */
 int32_t run(const context *c)
 {
+    int64_t next[5];
+    memcpy(next, c->place, sizeof next);
 #ifdef _OPENMP
 #pragma omp parallel for schedule(dynamic, 1) num_threads((int)c->threads) if (c->threads > 1)
-    for (int64_t b = 0; b < c->number; b++) run_block(c, b, omp_get_thread_num());
+    for (int64_t b = 0; b < c->number; b++) run_block(c, b, omp_get_thread_num(), next);
 #else
-    for (int64_t b = 0; b < c->number; b++) run_block(c, b, 0);
+    for (int64_t b = 0; b < c->number; b++) run_block(c, b, 0, next);
 #endif
-    return 0;
+    memcpy(c->place, next, sizeof next);
+    return next[PART] > 0;
 }

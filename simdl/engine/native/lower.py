@@ -31,6 +31,7 @@ from simdl.engine.span import Span
 from simdl.engine.state import State
 from simdl.errors import LoweringError, SimdlError
 
+LARGE = 100_000  # multiplications of a sampled node from which torch does it, for all lanes at once
 OWN = 64  # numbers of a parameter that each lane has of its own; larger ones are shared unless they are given with lanes
 
 
@@ -102,16 +103,27 @@ class _Evaluator(Evaluator):
 
     def call(self, node: Node, env: Env) -> dict[str, Tensor]:
         before, self.tracer.where = self.tracer.where, node.path
+        start = len(self.tracer.graph.values)
         try:
             if node.path in self.opaque:
                 return self._outside(node, env)
-            return super().call(node, env)
+            found = super().call(node, env)
+            if node.clock is not None and node.kind in ("tick", "output"):
+                self._weigh(node, start)
+            return found
         except LoweringError as error:
             if not hasattr(error, "node"):
                 vars(error)["node"] = node
             raise
         finally:
             self.tracer.where = before
+
+    def _weigh(self, node: Node, start: int) -> None:
+        """Refuse a node whose matrix products torch does better, for all lanes at once."""
+        products = [v.attr for v in self.tracer.graph.values[start:] if v.op == "matmul"]
+        count = sum(b * m * k * n for b, m, k, n in products)
+        if count > LARGE:
+            raise LoweringError(node.path, f"a network of {count} multiplications", f"at most {LARGE} in the C loop")
 
     def _outside(self, node: Node, env: Env) -> dict[str, Tensor]:
         names = [(name, key) for name, key in node.reads]
