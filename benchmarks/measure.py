@@ -17,11 +17,12 @@ from benchmarks.cases import Case
 from benchmarks.data import Data
 from benchmarks.environment import BUILD, Tool
 from benchmarks.process import Child
-from benchmarks.reference import Outcome, disagreement, reference
+from benchmarks.reference import Outcome, disagreement, is_known, reference
 from benchmarks.results import BASE, Entry, Results, middle
 
 SHORTEST = 0.02  # seconds that one measurement takes at least, by repetition
-LONGEST = 120.0  # seconds after which a tool gets no more rounds in a case
+LONGEST = 60.0  # seconds after which a tool gets no more rounds in a case
+SLOW = 10.0  # seconds of the first run from which on the second is not for warming up
 LEAST = 3  # rounds that count as a measurement when a person interrupts
 
 
@@ -51,6 +52,8 @@ class Runner:
             self.say("  nothing left to do")
             self.results.save()
             return
+        if not is_known(case):
+            todo = [tool for tool in tools if tool.has(case.model)]  # they are compared with each other
         self.data.prepare(case)
         base = [tool for tool in tools if tool.name == BASE and tool not in todo]
         try:
@@ -100,12 +103,12 @@ class Runner:
                     if tool.name in keep:
                         self.results.put(case, tool.name, entry)
                     continue
-                again = child.run()
+                again = {"wall": entry["first"]} if entry["first"] > SLOW else child.run()
                 if "error" in again:
                     entries[tool.name] = {"status": "failed", "reason": again["error"]}
                     continue
                 running[tool.name] = child, max(1, min(1000, math.ceil(SHORTEST / max(again["wall"], 1e-6))))
-                entry |= {"cpu": [], "wall": [], "repeat": running[tool.name][1]}
+                entry |= {"cpu": [], "wall": [], "repeat": running[tool.name][1], "spent": 0.0}
             try:
                 self._turns(running, entries)
             finally:
@@ -113,16 +116,15 @@ class Runner:
 
     def _turns(self, running: dict[str, tuple[Child, int]], entries: dict[str, Entry]) -> None:
         """A B C A B C …; a tool that has used up its time takes no more turns."""
-        spent = dict.fromkeys(running, 0.0)
         for number in range(self.rounds):
             self.say(f"  round {number + 1} of {self.rounds}")
             for name, (child, repeat) in running.items():
                 entry = entries[name]
-                if entry["status"] != "ok" or (spent[name] > LONGEST and number):
+                if entry["status"] != "ok" or entry["spent"] > LONGEST:
                     continue
                 start = time.perf_counter()
                 found = child.run(repeat)
-                spent[name] += time.perf_counter() - start
+                entry["spent"] += time.perf_counter() - start
                 if "error" in found:
                     entry |= {"status": "failed", "reason": found["error"]}
                     continue
@@ -140,7 +142,7 @@ class Runner:
                 continue
             rounds = len(entry.get("cpu", ()))
             if entry["status"] == "ok":
-                if rounds < enough and sum(entry.get("wall", ())) < LONGEST:
+                if rounds < enough and entry.get("spent", 0.0) <= LONGEST:
                     continue
                 if base.get("status") == "ok" and base.get("cpu"):
                     entry["base"] = middle(base["cpu"])

@@ -37,5 +37,4 @@ def van_der_pol(case: Case, data: Data) -> Any:
         with torch.no_grad():
             return solver.solve(problem, None, dt0)
 
-    run()
     return run, lambda solution: {"state": solution.ys[:, -1].numpy()}

@@ -46,6 +46,4 @@ def cart_pole(case: Case, data: Data, engine: str) -> Any:
         final, largest = (torch.cat(parts, dim=-1).numpy() for parts in zip(*result))
         return {"state": final.T, "largest": largest}
 
-    if case.workload != "W6":
-        part(slice(0, SHARD))
     return run, read
