@@ -67,7 +67,7 @@ class AbsoluteEncoder(Block):
 
     @tick
     def read(self, theta, w, bits, zero, eccentricity, noise):
-        parts = 2.0**bits
+        parts = torch.round(torch.exp2(bits))
         turns = (theta + zero + eccentricity * torch.sin(theta) + noise * w) / TURN
         code = torch.remainder(torch.floor(parts * turns), parts)
         return dict(code=code.long(), angle=(code + 0.5) * TURN / parts)

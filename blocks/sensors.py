@@ -64,7 +64,7 @@ class ADC(Block):
 
     @tick
     def convert(self, u, w, bits, low, high, noise):
-        codes = 2.0**bits
+        codes = torch.round(torch.exp2(bits))
         lsb = (high - low) / codes
         code = torch.clamp(torch.floor((u + noise * w - low) / lsb + 0.5), torch.zeros_like(codes), codes - 1.0)
         return dict(y=low + code * lsb, code=code.long())
