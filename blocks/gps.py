@@ -9,7 +9,7 @@ class GPS(Block):
     """A receiver: position + c + white w1 and velocity + velocity_std w2, at its rate, and late with `latency=`.
 
     c' = a c + std sqrt(1 - a^2) w, a = exp(-T / tau): errors of orbits, clocks and air change slowly and are as large
-    at the start as later (Gauss-Markov; Rankin, ION GPS-94). All in metres east, north and up. With probability
+    at the start as later (Gauss-Markov; Rankin, IEEE PLANS 1994). All in metres east, north and up. With probability
     `dropout` there is no fix: outputs keep their values and `valid` is false.
 
     Defaults: std of 2.1 m, which is the 2.5 m of circular error (50 %) of a u-blox NEO-M8 data sheet, and its 0.05 m/s

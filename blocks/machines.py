@@ -90,8 +90,8 @@ class MotorHeat(Block):
     Cw Tw' = copper - Gws (Tw - Ts),  Cr Tr' = rotor - Gsr (Tr - Ts)
     Cs Ts' = iron + Gws (Tw - Ts) + Gsr (Tr - Ts) - Gc (Ts - coolant)
 
-    The structure is that of Wallscheid & Bocker, IEEE Trans. Ind. Appl. 52 (2016) 3, with their two stator nodes
-    lumped; the values are chosen for a machine of some 50 kW.
+    The structure is that of Wallscheid & Bocker, IEEE Trans. Energy Conversion 31 (2016) 354, with their two stator
+    nodes lumped; the values are chosen for a machine of some 50 kW.
 
     >>> from simdl import RK4, simulate
     >>> run = simulate(MotorHeat(), 20000, inputs={"copper": 1000.0, "coolant": 60.0}, solver=RK4(max_step=20.0))
