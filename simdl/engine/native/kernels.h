@@ -5,9 +5,6 @@ first to the last with a fused multiply-add, whatever W is, so that a lane's res
 
 #include <stdint.h>
 #include <string.h>
-#if defined(__AVX512F__) || defined(__AVX2__)
-#include <immintrin.h>
-#endif
 
 #if W == 1
 #define LANES for (int l = 0; l < 1; l++)
@@ -57,32 +54,42 @@ static inline int64_t i_row(int64_t i, int64_t n)
 
 /* -- matrices: out (m, n) = a (m, k) w (k, n), the weights shared by all lanes, rows of `padded` columns ------------- */
 
+/* Vectors by the compiler's own types and builtins: <immintrin.h> takes longer to read than a model to compile. */
 #if defined(__AVX512F__)
-typedef __m512d v_f8;
-typedef __m512 v_f4;
-#define N_f8 8
-#define N_f4 16
-#define V_FMA_f8 _mm512_fmadd_pd
-#define V_FMA_f4 _mm512_fmadd_ps
-#define V_SET_f8 _mm512_set1_pd
-#define V_SET_f4 _mm512_set1_ps
-#define V_LOAD_f8 _mm512_loadu_pd
-#define V_LOAD_f4 _mm512_loadu_ps
-#define V_STORE_f8 _mm512_storeu_pd
-#define V_STORE_f4 _mm512_storeu_ps
+#define BYTES 64
 #elif defined(__AVX2__) && defined(__FMA__)
-typedef __m256d v_f8;
-typedef __m256 v_f4;
-#define N_f8 4
-#define N_f4 8
-#define V_FMA_f8 _mm256_fmadd_pd
-#define V_FMA_f4 _mm256_fmadd_ps
-#define V_SET_f8 _mm256_set1_pd
-#define V_SET_f4 _mm256_set1_ps
-#define V_LOAD_f8 _mm256_loadu_pd
-#define V_LOAD_f4 _mm256_loadu_ps
-#define V_STORE_f8 _mm256_storeu_pd
-#define V_STORE_f4 _mm256_storeu_ps
+#define BYTES 32
+#else
+#define BYTES 8
+#endif
+#if BYTES > 8
+typedef double v_f8 __attribute__((vector_size(BYTES)));
+typedef float v_f4 __attribute__((vector_size(BYTES)));
+typedef double u_f8 __attribute__((vector_size(BYTES), aligned(8), may_alias));
+typedef float u_f4 __attribute__((vector_size(BYTES), aligned(4), may_alias));
+#define N_f8 (BYTES / 8)
+#define N_f4 (BYTES / 4)
+#define V_LOAD_f8(p) ((v_f8)*(const u_f8 *)(p))
+#define V_LOAD_f4(p) ((v_f4)*(const u_f4 *)(p))
+#define V_STORE_f8(p, x) (*(u_f8 *)(p) = (x))
+#define V_STORE_f4(p, x) (*(u_f4 *)(p) = (x))
+#if BYTES == 64
+#define V_SET_f8(x) ((v_f8){(x), (x), (x), (x), (x), (x), (x), (x)})
+#define V_SET_f4(x) ((v_f4){(x), (x), (x), (x), (x), (x), (x), (x), (x), (x), (x), (x), (x), (x), (x), (x)})
+#else
+#define V_SET_f8(x) ((v_f8){(x), (x), (x), (x)})
+#define V_SET_f4(x) ((v_f4){(x), (x), (x), (x), (x), (x), (x), (x)})
+#endif
+#if defined(__clang__)
+#define V_FMA_f8 __builtin_elementwise_fma
+#define V_FMA_f4 __builtin_elementwise_fma
+#elif BYTES == 64
+#define V_FMA_f8(a, b, c) __builtin_ia32_vfmaddpd512_mask(a, b, c, (unsigned char)-1, 4)
+#define V_FMA_f4(a, b, c) __builtin_ia32_vfmaddps512_mask(a, b, c, (unsigned short)-1, 4)
+#else
+#define V_FMA_f8 __builtin_ia32_vfmaddpd256
+#define V_FMA_f4 __builtin_ia32_vfmaddps256
+#endif
 #else
 typedef double v_f8;
 typedef float v_f4;
