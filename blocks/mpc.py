@@ -19,9 +19,10 @@ class MPC(Block):
 
     The states are eliminated (condensed form), x = G x_0 + F u, which leaves u' H u / 2 + g' u with H = F' Q F + R and
     g = F' Q (G x_0 - r): a `box_qp` in every lane, solved by `iterations` projected Newton steps, from the last plan,
-    one tick on. P is the solution of the Riccati equation when not given: then, where no limit acts, u is that of the
-    LQR, whatever the horizon N. One u is a number; low and high are numbers, or one for each u. Maciejowski,
-    Predictive Control with Constraints (2002), chapter 3.
+    one tick on; `error` is the largest element of plan - clamp(plan - (H plan + g)), 0 at the solution. P is the
+    solution of the Riccati equation when not given: then, where no limit acts, u is that of the LQR, whatever the
+    horizon N. One u is a number; low and high are numbers, or one for each u.
+    Maciejowski, Predictive Control with Constraints (2002), chapter 3.
 
     >>> from simdl import Diagram, simulate
     >>> from simdl.blocks.continuous import StateSpace
@@ -38,7 +39,8 @@ class MPC(Block):
     (-0.5, True)
     """
 
-    x, r, u = Input(), Input(default=0.0), Output()
+    x, r = Input(), Input(default=0.0)
+    u, error = Output(), Output()
     hessian: Param = Param(0.0)  # F' Q F + R
     slope: Param = Param(0.0)  # F' Q G
     pull: Param = Param(0.0)  # F' Q 1
@@ -59,8 +61,10 @@ class MPC(Block):
     def solve(self, x, r, plan, hessian, slope, pull, low, high):
         g = times(slope, x) - times(pull, spread(r, x) + torch.zeros_like(x))
         start = torch.cat([plan[:, self.inputs :], plan[:, -self.inputs :]], 1)
-        plan = box_qp(hessian, g, self.along(low), self.along(high), start=start, iterations=self.iterations)
-        return dict(plan=plan, u=plan[:, 0] if self.inputs == 1 else plan[:, : self.inputs])
+        low, high = self.along(low), self.along(high)
+        plan = box_qp(hessian, g, low, high, start=start, iterations=self.iterations)
+        error = (plan - torch.clamp(plan - times(hessian, plan) - g, low, high)).abs().amax(1)
+        return dict(plan=plan, u=plan[:, 0] if self.inputs == 1 else plan[:, : self.inputs], error=error)
 
     def along(self, limit):
         """A limit of each u as one of the whole plan."""

@@ -18,8 +18,9 @@ def box_qp(
     start is where the search begins, the point of the box next to zero when not given. Each turn fixes the elements
     that a bound holds (at the bound, the gradient pointing out), and takes the best point on the projected path of the
     Newton step of the others (Bertsekas, SIAM J. Control Optim. 20, 1982). Once the right elements are fixed the next
-    step is exact; that takes fewer turns than elements change sides, some 5 to 15 for 40 elements. Gradients are those
-    of the solution, by the implicit function theorem, not of the iteration.
+    step is exact: the error is that of rounding, or large where there were too few turns. 15 turns suffice for 20
+    elements, 30 for 40 with a condition of 10^6; a start close by takes fewer. Gradients are those of the solution, by
+    the implicit function theorem, not of the iteration.
 
     >>> H, g = torch.tensor([[[2.0, 1.0], [1.0, 2.0]]]), torch.tensor([[-4.0, 1.0]])
     >>> box_qp(H, g, torch.tensor([[-1.0, -1.0]]), torch.tensor([[1.0, 1.0]]))
@@ -39,9 +40,20 @@ def times(matrix: Tensor, vector: Tensor) -> Tensor:
 
 
 def _turn(x: Tensor, H: Tensor, g: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """The best of: the path's corners (where an element meets its bound), and the least on the line after each."""
+    """The best point on two paths: of the Newton step, and of the one that also fixes what the first pushes out."""
     slope = times(H, x) + g
-    step = -_newton(H, slope, _free(x, slope, low, high))
+    free = _free(x, slope, low, high)
+    step = _newton(H, slope, free)
+    kept = free & ~((x <= low) & (step > 0) | (x >= high) & (step < 0))
+    moves = torch.cat([_path(one, x, H, slope, low, high) for one in (-step, -_newton(H, slope, kept))], 1)
+    best = (moves * (slope.unsqueeze(1) + 0.5 * (moves @ H))).sum(2).argmin(1)
+    move = moves.gather(1, best[:, None, None].expand(-1, 1, moves.shape[2])).squeeze(1)
+    return torch.where(move <= low - x, low, torch.where(move >= high - x, high, x + move))  # exactly on a bound
+
+
+def _path(step: Tensor, x: Tensor, H: Tensor, slope: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Moves along the projected step, (lanes, moves, n): to each corner, where an element meets its bound, and to the
+    least on the line that leaves it."""
     room = torch.where(step > 0, high - x, low - x)
     meets = torch.where(step == 0, 0.0, room / torch.where(step == 0, 1.0, step)).clamp(0.0, 1.0)  # (lanes, n)
     meets = torch.cat([torch.zeros_like(meets[:, :1]), torch.ones_like(meets[:, :1]), meets], 1)
@@ -49,11 +61,7 @@ def _turn(x: Tensor, H: Tensor, g: Tensor, low: Tensor, high: Tensor) -> Tensor:
     ahead = torch.where(meets.unsqueeze(2) < meets[:, 2:].unsqueeze(1), step.unsqueeze(1), 0.0)
     pull, curve = slope.unsqueeze(1) + corner @ H, ((ahead @ H) * ahead).sum(2)
     far = (-(pull * ahead).sum(2) / torch.where(curve > 0, curve, 1.0)).clamp(min=0.0)
-    moves = torch.cat([corner, _boxed(x, corner + far.unsqueeze(2) * ahead, low, high)], 1)
-    change = (moves * (slope.unsqueeze(1) + 0.5 * (moves @ H))).sum(2)
-    best = change.argmin(1)
-    move = moves.gather(1, best[:, None, None].expand(-1, 1, moves.shape[2])).squeeze(1)
-    return torch.where(move <= low - x, low, torch.where(move >= high - x, high, x + move))  # exactly on a bound
+    return torch.cat([corner, _boxed(x, corner + far.unsqueeze(2) * ahead, low, high)], 1)
 
 
 def _boxed(x: Tensor, move: Tensor, low: Tensor, high: Tensor) -> Tensor:
