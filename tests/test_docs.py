@@ -144,6 +144,51 @@ class TestTheCatalogue:
             assert "__doc__" in vars(block) and block.__doc__, f"{block.__name__} has no docstring"
             assert all(f"| `{name}` |" in page for name in block.declared())
 
+    def test_every_block_has_its_picture_with_its_ports(self) -> None:
+        from xml.etree import ElementTree
+
+        from simdl.declarations import Input, Inputs, Output
+        from simdl.methods import OutputMethod
+
+        for block in self.catalogue["blocks"]():
+            drawing = self.catalogue["image"](block)
+            root = ElementTree.fromstring(drawing.svg)
+            texts = {element.text for element in root.iter("{http://www.w3.org/2000/svg}text")}
+            kind = self.catalogue["shown"](block)
+            for name, declaration in kind.declared().items():
+                if isinstance(declaration, Input | Inputs | Output | OutputMethod):
+                    assert any(text.startswith(name) for text in texts if text), f"{block.__name__}.{name}"
+                    assert not declaration.unit or declaration.unit in texts, f"{block.__name__}.{name}"
+            assert block.__name__ in texts
+
+    def test_feedthrough_is_that_of_the_compiled_block(self) -> None:
+        """What the page says of an output is what the compiled graph reads for it, in every runnable case."""
+        from simdl.block import Block
+        from simdl.compile import compile_model
+
+        checked = 0
+        for block in self.catalogue["blocks"]():
+            if not issubclass(block, Block) or block.__name__ not in self.catalogue["cases"]():
+                continue
+            model = compile_model(self.catalogue["cases"]()[block.__name__][1]()[0])
+            for path, one in model.blocks.items():
+                if type(one) is not block:
+                    continue
+                for name, says in self.catalogue["feedthrough"](block).items():
+                    node = model.graph.producer.get(f"{path}.{name}" if path else name)
+                    if node is not None and node.kind in ("output", "tick", "hit"):
+                        names = {argument for argument, _ in node.reads if (path, argument) in model.flat.sources}
+                        assert names == set(re.findall(r"`(\w+)`", says)), f"{block.__name__}.{name}"
+                        checked += 1
+        assert checked > 40
+
+    def test_every_case_that_the_page_names_is_run(self) -> None:
+        page = self.catalogue["catalogue"]()
+        named = re.findall(r"Case: `(\w+)` of `tests/library/(\w+)\.py`", page)
+        assert named and "Code: `blocks/" in page
+        for name, family in named:
+            assert name in import_module(f"tests.library.{family}").CASES
+
     def test_every_block_is_imported_from_the_library_itself(self) -> None:
         library = import_module("simdl.blocks")
         missing = [b.__name__ for b in self.catalogue["blocks"]() if getattr(library, b.__name__, None) is not b]

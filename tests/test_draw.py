@@ -529,6 +529,16 @@ def test_turning_lines_never_lie_on_each_other(owner: list[int], left: list[int]
                     assert not (a[k] == b[k] == c[k] == d[k] and overlap > 0)
 
 
+def test_the_picture_in_the_documentation_is_that_of_its_example(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docs = Path(__file__).parent.parent / "docs"
+    example = (docs / "howto" / "see.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, "see.md", "exec"), {"__name__": "__main__"})
+    assert (tmp_path / "speed.svg").read_bytes() == (docs / "images" / "speed.svg").read_bytes()
+
+
 def test_the_command_line_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from click.testing import CliRunner
 

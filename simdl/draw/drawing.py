@@ -16,6 +16,7 @@ from simdl.draw.scene import Scene, scene, single
 from simdl.draw.sketch import Box, Kind
 from simdl.draw.svg import svg
 from simdl.draw.text import short, xml
+from simdl.draw.words import port_label
 from simdl.errors import ModelError
 from simdl.methods import Crossing, OutputMethod
 
@@ -101,20 +102,23 @@ def draw(
     return found
 
 
-def picture(block: type[Declared], text: str = "") -> Drawing:
-    """The picture of a kind of block by itself: its declared ports with their units. text: what else is to be said."""
-    box = Box("block", "", block.__name__)
-    for name, declaration in block.declared().items():
+def picture(block: type[Declared], text: str = "", *, name: str = "") -> Drawing:
+    """The picture of a kind of block by itself: its declared ports with their units.
+
+    text: what else is to be said in a notebook; name: what to call it, its class when not given."""
+    title = short(name or block.__name__, 32)
+    box = Box("block", "", title)
+    for port, declaration in block.declared().items():
+        label = port_label(port, declaration)
         if isinstance(declaration, Input | Inputs):
-            many = " …" if isinstance(declaration, Inputs) else ""
-            box.add("in", name, f"{short(name)}{many}", declaration.unit)
+            box.add("in", port, f"{label} …" if isinstance(declaration, Inputs) else label, declaration.unit)
         elif isinstance(declaration, Output | OutputMethod):
-            box.add("out", name, short(name), declaration.unit)
+            box.add("out", port, label, declaration.unit)
         elif isinstance(declaration, Crossing):
-            box.add("out", name, short(name), mark="crossing")
+            box.add("out", port, label, mark="crossing")
     measure(box, "right")
     ports = f"{_many(len(box.ins), 'input')} and {_many(len(box.outs), 'output')}"
-    return Drawing(box, single(box), block.__name__, f"{block.__name__}: {ports}.", text)
+    return Drawing(box, single(box), title, f"{title}: {ports}.", text)
 
 
 _WORDS: dict[Kind, str] = {
