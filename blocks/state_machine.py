@@ -123,13 +123,16 @@ class StateMachine(Block):
                 if name != "elapsed":
                     reads[f"last_{name}" if name in kept else name] = None
             times = (rule.after, rule.before) if isinstance(rule, Transition) else ()
-            reads |= {time.name: None for time in times if isinstance(time, Param)}
+            for time in (time for time in times if isinstance(time, Param)):
+                time.dtype = time.dtype or torch.float64  # 0.3 in float32 is later than a tick at 0.3
+                reads[time.name] = None
 
         def step(self, **values):
             return self._step(values)
 
         names = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in ("self", *reads)]
         step.__dict__["__signature__"] = inspect.Signature(names)
+        step.__dict__["parts"] = (cls.states, *(part for rule in rules.values() for part in _parts(rule)))
         cls.step = tick(step)
         super().__init_subclass__(**options)
 
@@ -212,6 +215,13 @@ def _index(cls, state, name=""):
 def _arguments(rule):
     function = rule.condition if isinstance(rule, Transition) else rule.function
     return list(inspect.signature(function).parameters)[1:] if function is not None else []
+
+
+def _parts(rule):
+    """What a model's hash is made of."""
+    if isinstance(rule, Action):
+        return rule.when, rule.state, rule.function
+    return rule.sources, rule.target, str(rule.after), str(rule.before), rule.condition or ""
 
 
 def _seconds(time, values):

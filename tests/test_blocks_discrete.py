@@ -236,16 +236,6 @@ class TestForEach:
         model = pickle.loads(pickle.dumps(Many(DiscreteIntegrator, 3, period=0.5)))
         close(simulate(model, 2)["y"].at(2), [[2, 4, 6]])
 
-    def test_a_hash_tells_lengths_and_kinds_apart(self) -> None:
-        """Two models that differ only in an argument of a block's constructor are not the same."""
-        from simdl.compile.digest import digest
-        from simdl.compile.model import compile_model
-
-        def found(length: int) -> str:
-            return digest(compile_model(Many(Delay, 2, length=length, period=0.5)))
-
-        assert found(2) == found(2) != found(3)
-
     def test_what_is_no_class_of_blocks_is_refused(self) -> None:
         with pytest.raises(ModelError, match="a class of blocks or diagrams"):
             ForEach(Gain(k=1.0), 3)  # type: ignore[arg-type]

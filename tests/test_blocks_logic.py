@@ -464,6 +464,57 @@ class TestStateMachine:
             alone = simulate(model, 0.9, set={model.limit: limit[k : k + 1]}, inputs={"temperature": 15.0})
             assert torch.equal(alone["power"].values[0], run["power"].values[k])
 
+    def test_times_are_exact_in_float32(self) -> None:
+        found = []
+        for dtype in (torch.float32, torch.float64):
+            run = simulate(Heater(period=0.1, limit=0.3), 0.9, inputs={"temperature": 15.0}, dtype=dtype)
+            found.append(run["active"].values[0].tolist())
+        assert found[0] == found[1] == [0, 1, 1, 1, 2, 2, 2, 2, 2, 2]
+
+    @settings(max_examples=25, deadline=None)
+    @given(
+        rules=st.lists(
+            st.tuples(st.integers(-1, 3), st.integers(0, 3), st.integers(0, 2), st.integers(0, 3), st.integers(1, 5)),
+            min_size=1, max_size=7,
+        ),
+        u=st.lists(st.integers(0, 2), min_size=12, max_size=12),
+    )  # fmt: skip
+    def test_random_machines_against_a_loop_in_python(self, rules: list[tuple[int, ...]], u: list[int]) -> None:
+        """A rule is (source or -1 for any, target, the u it waits for, after and before in ticks)."""
+        names: tuple[str, ...] = ("a", "b", "c", "d")
+        members: dict[str, Any] = {}
+
+        def equals(value: int) -> Any:
+            return lambda self, u: (u > value - 0.5) & (u < value + 0.5)
+
+        def writes(factor: int, number: int) -> Any:
+            return lambda self, log: dict(log=factor * log % 10007 + number)
+
+        for k, (source, target, value, after, before) in enumerate(rules):
+            start = "*" if source < 0 else names[source]
+            rule = transition(start, names[target], after=0.1 * after, before=0.1 * before)
+            members[f"rule{k}"] = rule(equals(value))
+        for k, name in enumerate(names):
+            members[f"in{k}"] = on_entry(name)(writes(3, 2 * k))
+            members[f"out{k}"] = on_exit(name)(writes(5, 2 * k + 1))
+            members[f"stay{k}"] = during(name)(writes(7, k))
+        kind = type("Machine", (StateMachine,), {"states": names, "u": Input(), "log": State(1.0), **members})
+        times = [round(0.1 * k, 1) for k in range(len(u))]
+        run = simulate(kind(period=0.1), times[-1], inputs={"u": (times, [float(x) for x in u])})
+        state, since, log, wanted = 0, 0, 3 * 1 % 10007, [0]
+        for now, value in list(enumerate(u))[1:]:
+            for source, target, wait, after, before in rules:
+                here = target != state if source < 0 else source == state
+                if here and value == wait and after <= now - since < before:
+                    log = 3 * (5 * log % 10007 + 2 * state + 1) % 10007 + 2 * target
+                    state, since = target, now
+                    break
+            else:
+                log = 7 * log % 10007 + state
+            wanted.append(state)
+        assert run["active"].values[0].tolist() == wanted
+        assert run.final["log"].tolist() == [log]
+
     def test_before_and_any_state(self) -> None:
         class Door(StateMachine):
             states = "shut", "open", "alarm"
