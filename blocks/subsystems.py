@@ -19,7 +19,7 @@ tensor([[1, 2, 2, 2, 1, 2, 2, 2]])
 """
 
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from simdl import Diagram, Input, ModelError, Output, State, connect, stack
 from simdl.block import Declared
@@ -57,7 +57,8 @@ class ForEach(Diagram):
                 shape = None if shape is None else (count, *shape)
                 port = Input(shape, unit=declared.unit, doc=declared.doc)
                 port.dtype = declared.dtype
-                port.default = None if declared.default is None else [declared.default] * count
+                default: Any = None if declared.default is None else [declared.default] * count
+                port.default = default  # one for each element
                 ports[name] = port
             elif isinstance(declared, Output | OutputMethod | State):
                 ports[name] = Output(unit=declared.unit, doc=declared.doc)

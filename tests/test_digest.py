@@ -42,6 +42,7 @@ class Delayed(Diagram):
 
 def test_a_hash_sees_every_method_of_a_block() -> None:
     """Initial values, derivatives, guards and reset maps count as outputs and ticks do."""
+
     def made(start: Any, flow: Any, guard: Any, jump: Any) -> str:
         class Body(Block):
             x = State(0.0)
@@ -65,6 +66,7 @@ def test_a_hash_sees_every_method_of_a_block() -> None:
 
 def test_a_hash_tells_lengths_and_kinds_apart() -> None:
     """Two models that differ only in an argument of a block's constructor are not the same."""
+
     def found(length: int) -> str:
         return digest(compile_model(Delayed(length)))
 
