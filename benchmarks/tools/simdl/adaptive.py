@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.cases import ATOL, FIRST, LONGEST, MU, RTOL, Case
 from benchmarks.data import Data
-from simdl import Block, Param, State, Tsit5, derivative, simulate
+from simdl import Block, Param, State, Tsit5, compile_model, derivative, simulate
 from simdl.blocks import BouncingBall
 
 
@@ -25,7 +25,7 @@ class VanDerPol(Block):
 
 def van_der_pol(case: Case, data: Data, engine: str) -> Any:
     """Only the end is recorded."""
-    block, x0 = VanDerPol(), torch.as_tensor(data.lane("x0", case))
+    block, x0 = compile_model(VanDerPol()), torch.as_tensor(data.lane("x0", case))
     solver = Tsit5(rtol=RTOL, atol=ATOL, first_step=FIRST)
 
     def run() -> Any:
@@ -36,7 +36,7 @@ def van_der_pol(case: Case, data: Data, engine: str) -> Any:
 
 def ball(case: Case, data: Data, engine: str) -> Any:
     """Impacts are the block's crossing."""
-    block, restitution = BouncingBall(), torch.as_tensor(data.lane("restitution", case))
+    block, restitution = compile_model(BouncingBall()), torch.as_tensor(data.lane("restitution", case))
     solver = Tsit5(rtol=RTOL, atol=ATOL, first_step=FIRST, max_step=LONGEST)
 
     def run() -> Any:

@@ -10,8 +10,9 @@ import torch
 from benchmarks.cases import KEPT, STATE, TICK, Case
 from benchmarks.data import Data
 from benchmarks.reference import summary
+from benchmarks.tools.simdl import options
 from benchmarks.tools.simdl.controller import NAMES, Loop, NoisyLoop, controller
-from simdl import RK4, simulate
+from simdl import RK4, compile_model, simulate
 
 SHARD = 10_000  # lanes at once where only a summary is kept
 
@@ -19,7 +20,7 @@ SHARD = 10_000  # lanes at once where only a summary is kept
 def cart_pole(case: Case, data: Data, engine: str) -> Any:
     """Lanes in shards, as campaigns run them."""
     dtype = getattr(torch, case.dtype)
-    loop = (NoisyLoop if case.noise else Loop)(controller(data, dtype))
+    loop = compile_model((NoisyLoop if case.noise else Loop)(controller(data, dtype)))
     pole, half = torch.as_tensor(data.lane("pole", case)), torch.as_tensor(data.lane("half", case))
     drawn, times = data.noise(case), torch.arange(case.ticks, dtype=torch.float64) * TICK
     noise = None if drawn is None else torch.as_tensor(np.ascontiguousarray(drawn.transpose(1, 2, 0))).to(dtype)
@@ -28,9 +29,9 @@ def cart_pole(case: Case, data: Data, engine: str) -> Any:
     def part(at: slice) -> torch.Tensor:
         inputs = {} if noise is None else {name: (times, noise[i, at]) for i, name in enumerate(NAMES)}
         run = simulate(
-            loop, case.until, lanes=len(pole[at]), inputs=inputs, dtype=dtype, engine=engine,
+            loop, case.until, lanes=len(pole[at]), inputs=inputs, dtype=dtype,
             set={**first, "plant.pole": pole[at], "plant.half": half[at]}, solver=RK4(max_step=case.step),
-            record=[f"plant.{name}" for name in NAMES], every=TICK,
+            record=[f"plant.{name}" for name in NAMES], every=TICK, **options(engine, case.threads),
         )  # fmt: skip
         return torch.stack([run[f"plant.{name}"].values for name in NAMES])[:, :, 1:]  # (4, lanes, ticks)
 

@@ -11,13 +11,13 @@ from benchmarks.cases import STATE, TICK, Case
 from benchmarks.data import Data
 from benchmarks.reference import directions
 from benchmarks.tools.simdl.controller import NAMES, Loop, controller
-from simdl import RK4, simulate
+from simdl import RK4, compile_model, simulate
 
 
 def gradient(case: Case, data: Data, engine: str) -> Any:
     """Loss on the recorded states, then backward()."""
     module = controller(data)
-    loop = Loop(module)
+    loop = compile_model(Loop(module))
     given = {f"plant.{name}": value for name, value in zip(NAMES, STATE)}
     given |= {f"plant.{name}": torch.as_tensor(data.lane(name, case)) for name in ("pole", "half")}
 
