@@ -69,6 +69,8 @@ def assembled(writer: Writer, programs: Mapping[int, Program], inputs: Sequence[
             functions["p_step"] = lowering.step()
             functions["p_within"] = lowering.shown_within() if keys else Program("within")
         functions["p_shown"] = lowering.shown() if keys else Program("shown")
+    for program in (*functions.values(), *programs.values()):
+        program.simplify(lowering.graph)
     parts = [(program, True) for program in functions.values()]
     lane, segment = writer.hoist([*parts, *((program, False) for program in programs.values())])
     writer.hoister("p_lane", lane)

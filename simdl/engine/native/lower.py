@@ -22,6 +22,7 @@ from simdl.engine.evaluate import Env, Evaluator
 from simdl.engine.instant import Instants
 from simdl.engine.native.entry import Entry
 from simdl.engine.native.ir import INSTANT, LANE, STAGE, TYPES, Graph, Value
+from simdl.engine.native.simplify import simplified
 from simdl.engine.native.tracer import PRIMES, Outside, Table, Tracer
 from simdl.engine.record import Recorder
 from simdl.engine.segment import Segments
@@ -60,6 +61,18 @@ class Program:
         found = [*self.stores.values(), *self.records.values()]
         found += [v for p in self.pushes for v in (*p.values.values(), *([p.mask] if p.mask is not None else []))]
         return [*found, *(v for call in self.outside for v, _, _ in call.inputs)]
+
+    def simplify(self, graph: Graph) -> Program:
+        """The same program with cheaper operations."""
+        if self.outside:
+            return self
+        new = iter(simplified(graph, self.values()))
+        self.stores = {name: next(new) for name in self.stores}
+        self.records = {key: next(new) for key in self.records}
+        for push in self.pushes:
+            push.values = {key: next(new) for key in push.values}
+            push.mask = next(new) if push.mask is not None else None
+        return self
 
     def signature(self) -> Any:
         """Equal for programs that do the same."""
