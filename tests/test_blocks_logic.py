@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from typing import Any
 
 import numpy as np
@@ -344,9 +345,8 @@ class Receiver(Diagram):
     speed, north, valid, both = Output(unit="m/s"), Output(), Output(), Output()
 
     def __init__(self) -> None:
-        signals = Vehicle.read(self.vehicle)
-        self.speed, self.north, self.valid = signals.speed, signals.gps.position[1], signals.gps.valid
-        self.both = signals.gps.position
+        self.speed, self.north = self.vehicle.speed, self.vehicle.gps.position[1]
+        self.valid, self.both = self.vehicle.gps.valid, self.vehicle.gps.position
 
 
 class Link(Diagram):
@@ -354,6 +354,18 @@ class Link(Diagram):
         self.sender, self.hold, self.receiver = Sender(speed), Hold(period=0.1), Receiver()
         self.hold.u = self.sender.vehicle
         self.receiver.vehicle = self.hold.y
+
+
+class Across(Diagram):
+    """Reads the bus of another diagram, and one that was held."""
+
+    speed, held, north = Output(), Output(), Output()
+
+    def __init__(self) -> None:
+        self.sender, self.hold = Sender(), Hold(period=0.1)
+        self.hold.u = self.sender.vehicle
+        self.speed, self.held = self.sender.vehicle.speed, Vehicle.read(self.hold.y).speed
+        self.north = Gps.read(self.sender.vehicle.gps).position[1]
 
 
 class TestBus:
@@ -364,13 +376,25 @@ class TestBus:
         close(run["receiver.both"].at(0.1), [[3.0, 4.0]])
         assert run["receiver.valid"].at(0.1).tolist() == [True]
 
+    def test_a_bus_is_read_across_diagrams_and_after_a_hold_and_can_be_pickled(self) -> None:
+        run = simulate(pickle.loads(pickle.dumps(Across())), 0, record=["speed", "held", "north"])
+        assert [float(run[name].at(0)) for name in ("speed", "held", "north")] == [20.0, 20.0, 4.0]
+
+    def test_a_field_may_not_hide_what_ports_have(self) -> None:
+        with pytest.raises(ModelError, match="'unit', which every port has"):
+
+            class Wrong(Bus):
+                unit = Input()
+
     def test_layout(self) -> None:
         assert Vehicle.size() == 5
         assert Vehicle.layout() == {"speed": slice(0, 1), "gps": slice(1, 4), "gear": slice(4, 5)}
 
     def test_unknown_fields_are_errors_with_the_near_names(self) -> None:
-        with pytest.raises(ModelError, match=r"Gps: no field 'positon'[\s\S]*did you mean: position"):
-            Vehicle.read(Link().sender.vehicle).gps.positon  # noqa: B018
+        for signal in (Link().sender.vehicle, Vehicle.read(Link().hold.y), Link().receiver.vehicle):
+            with pytest.raises(ModelError, match=r"the bus Gps: no field 'positon'[\s\S]*did you mean: position"):
+                signal.gps.positon  # noqa: B018
+            assert not hasattr(signal, "positon")
 
         class Wrong(Diagram):
             def __init__(self) -> None:
