@@ -234,9 +234,9 @@ class TestGPS:
         close(correlation, [math.exp(-0.5)] * 3, 0.05)
 
     def test_defaults_give_the_circular_error_of_the_data_sheet(self) -> None:
-        run = simulate(GPS(white=[0.0] * 3, rate=1), 0, lanes=20000, inputs=self.STILL, seed=1)
+        run = simulate(GPS(white=[0.0] * 3, rate=1), 0, lanes=4000, inputs=self.STILL, seed=1)
         miss = (run["fix"].at(0)[:, :2] - torch.tensor([10.0, 20.0])).square().sum(dim=1).sqrt()
-        assert float(miss.median()) == pytest.approx(2.5, rel=0.03)
+        assert float(miss.median()) == pytest.approx(2.5, rel=0.05)
 
     def test_rate_latency_and_lost_fixes(self) -> None:
         gps = GPS(std=[0.0] * 3, white=[0.0] * 3, velocity_std=[0.0] * 3, dropout=0.2, rate=10, latency="150 ms")
