@@ -565,3 +565,16 @@ def test_picture_of_a_kind_of_block() -> None:
     assert [(pin.key, pin.mark) for pin in drawing.root.outs] == [("y", ""), ("low", "crossing")]
     assert drawing.sentence == "Lag: 2 inputs and 2 outputs."
     ElementTree.fromstring(drawing.svg)
+
+
+def test_the_page_of_a_campaign_shows_the_loop() -> None:
+    from simdl.report import campaign_report
+    from tests.study import STUDY
+
+    campaign = STUDY.campaign(4, seed=0)
+    page = campaign_report(campaign, STUDY).to_html()
+    assert page.count('class="simdl-drawing"') == 1
+    figure = page[page.index("The loop") :]
+    assert 'role="img"' in figure and draw(campaign.model).sentence in figure
+    for path in campaign.model.blocks:
+        assert path in figure

@@ -83,7 +83,7 @@ def draw(
     ...     y = Output()
     ...     def __init__(self):
     ...         self.ramp, self.gain = Ramp(), Gain(k=2.0)
-    ...         self.gain.x = self.ramp.y
+    ...         self.gain.u = self.ramp.y
     ...         self.y = self.gain.y
     >>> Twice().draw()
     <Drawing: Twice: 2 blocks, 2 wires; 1 output; continuous.>

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from simdl.draw.scene import Scene, Shape
 from simdl.draw.sketch import Point
-from simdl.draw.text import xml
+from simdl.draw.text import short, xml
 
 # Okabe & Ito (2008), darkened for light ground: each has a contrast of at least 3 with it.
 LIGHT = {
@@ -41,7 +41,9 @@ STYLE = (
 def svg(scene: Scene, title: str, description: str, *, embedded: bool = False) -> str:
     """The picture as an SVG element; `embedded` in a page that gives it its role and label."""
     size = f'width="{_n(scene.width)}" height="{_n(scene.height)}" viewBox="0 0 {_n(scene.width)} {_n(scene.height)}"'
-    role = "" if embedded else f' role="img" aria-label="{xml(title)}" xmlns="http://www.w3.org/2000/svg"'
+    role = f' role="img" aria-label="{xml(title)}" xmlns="http://www.w3.org/2000/svg"'
+    if embedded:  # in a narrow page it is made smaller, but not so small that it cannot be read
+        role = f' style="--least:{_n(0.75 * scene.width)}px;--most:{_n(1.25 * scene.width)}px"'
     lines = [
         f'<svg class="simdl-drawing"{role} {size}>',
         f"<title>{xml(title)}</title>",
@@ -74,14 +76,14 @@ def _shape(shape: Shape) -> str:
     else:
         body = f'<path{style} d="{path(shape)}"'
     name = body[1:].partition(" ")[0]
-    return f"{body}><title>{xml(shape.tip)}</title></{name}>" if shape.tip else f"{body}/>"
+    return f"{body}><title>{xml(short(shape.tip, 300))}</title></{name}>" if shape.tip else f"{body}/>"
 
 
 def _text(shape: Shape, style: str) -> str:
     (x, y), more = shape.points[0], ""
     more += ' font-weight="600"' if shape.bold else ""
     more += f' text-anchor="{shape.anchor}"' if shape.anchor != "start" else ""
-    tip = f"<title>{xml(shape.tip)}</title>" if shape.tip and shape.tip != shape.text else ""
+    tip = f"<title>{xml(short(shape.tip, 300))}</title>" if shape.tip and shape.tip != shape.text else ""
     return f'<text{style} x="{_n(x)}" y="{_n(y)}" font-size="{_n(shape.size)}"{more}>{xml(shape.text)}{tip}</text>'
 
 

@@ -47,7 +47,7 @@ def visible(text: object) -> str:
     >>> visible("a\x00b\u202ec")
     'a\\u0000b\\u202ec'
     """
-    return "".join(_spelt(character) for character in str(text)[:2000])
+    return "".join(_spelt(character) for character in str(text))
 
 
 def _spelt(character: str) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from simdl.report import figures, verdicts
 from simdl.report.command import command as line
+from simdl.report.diagram import diagram
 from simdl.report.lanes import Replay, failures, lane_figure, run_lines, signal_paths, worst_lanes
 from simdl.report.origin import Origin
 from simdl.report.parts import Note, Part, Section, Table
@@ -42,7 +43,7 @@ def campaign_report(
         command = command or line("validate", scenario.name, lanes=campaign.asked, **given)
         replay = replay or (lambda lane: line("run", scenario.name, lane=lane, **given))
     paths = (scenario.design.figure if scenario.design else scenario.record) if scenario else ()
-    sections = [verdicts.requirements(campaign, named)]
+    sections = [verdicts.requirements(campaign, named), diagram(campaign.model)]
     if campaign.lanes == 1:
         sections.append(_signals(campaign, paths))
     elif campaign.margins and campaign.lanes:

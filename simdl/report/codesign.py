@@ -15,6 +15,7 @@ from simdl.errors import SimdlError, UsageError
 from simdl.report import figures, verdicts
 from simdl.report.campaign import error_bars, origin_of, space
 from simdl.report.command import command as line
+from simdl.report.diagram import diagram
 from simdl.report.lanes import Replay, failures, lane_lines, signal_paths, worst_lanes
 from simdl.report.origin import Origin
 from simdl.report.parts import Mark, Note, Part, Section, Table
@@ -48,8 +49,8 @@ def codesign_report(outcome: Outcome, *, command: str = "", replay: Replay | Non
         counts = Counts(int(asked.get("check", 0)), 0, 0)
         return Report(name, "codesign", counts, (), origin, (nothing,), "", tuple(missing), command)
     final = outcome.final.campaign
-    sections = [_summary(outcome), *_fixed(outcome), _estimators(outcome), *_strata(outcome), _margins(outcome),
-                verdicts.requirements(final, scenario.groups),
+    sections = [_summary(outcome), diagram(final.model), *_fixed(outcome), _estimators(outcome),
+                *_strata(outcome), _margins(outcome), verdicts.requirements(final, scenario.groups),
                 worst_lanes(final, replay, design.figure, pictures=1)]  # fmt: skip
     optional = (error_bars(outcome.confirmed), failures(final, replay), _training(outcome))
     sections += [section for section in optional if section is not None]

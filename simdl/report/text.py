@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from typing import Any
 
-LONGEST = 2000  # characters of one text; a name may be as long as its author likes, a page may not
+from simdl.draw.text import visible
 
-# Characters that reorder the text around them: a name could make a line say what it does not.
-_BIDI = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C}
+LONGEST = 2000  # characters of one text; a name may be as long as its author likes, a page may not
 
 
 def clean(text: object) -> str:
@@ -21,17 +19,7 @@ def clean(text: object) -> str:
     found = str(text)
     if len(found) > LONGEST:
         found = f"{found[:LONGEST]}… ({len(found) - LONGEST} more characters)"
-    return "".join(_visible(c) for c in found)
-
-
-def _visible(character: str) -> str:
-    code = ord(character)
-    if character in "\n\t":
-        return character
-    nothing = code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF  # Unicode's noncharacters, which XML refuses
-    if nothing or code in _BIDI or unicodedata.category(character) in ("Cc", "Cs", "Co"):
-        return f"\\u{code:04x}"
-    return character
+    return visible(found)
 
 
 def number(value: float) -> str:
