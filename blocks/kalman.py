@@ -2,8 +2,8 @@
 
 import torch
 
-from simdl import Block, Input, Inputs, Output, Param, State, initial, tick
-from simdl.linear import jacobian, solve
+from simdl import Block, Input, Inputs, Output, Param, State, initial, jacobian, tick
+from simdl.linear import solve, times
 
 
 class KalmanFilter(Block):
@@ -92,11 +92,6 @@ class ExtendedKalmanFilter(Block):
 def column(signal: torch.Tensor) -> torch.Tensor:
     """A signal as (lanes, p): a number is a vector of one."""
     return signal.unsqueeze(1) if signal.ndim == 1 else signal
-
-
-def times(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
-    """matrix vector in every lane."""
-    return (matrix @ vector.unsqueeze(-1)).squeeze(-1)
 
 
 def correct(x, P, innovation, C, R, valid):

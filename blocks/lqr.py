@@ -5,12 +5,11 @@ import math
 import torch
 from scipy import linalg
 
-from simdl import Block, Diagram, Input, ModelError, Output, Param, output
+from simdl import Block, Diagram, Input, LinearModel, ModelError, Output, Param, output
 from simdl.blocks.arithmetic import spread
 from simdl.blocks.continuous import apply
 from simdl.blocks.observer import SampledObserver
 from simdl.declarations import as_tensor
-from simdl.linear import LinearModel
 
 
 class LQR(Block):

@@ -4,12 +4,11 @@ import math
 
 import torch
 
-from simdl import Block, Input, Output, Param, State, initial, tick
+from simdl import Block, Input, LinearModel, Output, Param, State, box_qp, initial, tick
 from simdl.blocks.arithmetic import spread
 from simdl.blocks.lqr import riccati, sampled
 from simdl.declarations import as_tensor
-from simdl.linear import LinearModel
-from simdl.quadratic import box_qp, times
+from simdl.linear import times
 
 
 class MPC(Block):

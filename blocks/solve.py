@@ -2,8 +2,8 @@
 
 import torch
 
-from simdl import Block, Inputs, Output, Param, output, repeat
-from simdl.linear import jacobian, solve
+from simdl import Block, Inputs, Output, Param, jacobian, output, repeat
+from simdl.linear import solve
 
 
 class Solve(Block):

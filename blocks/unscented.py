@@ -3,8 +3,8 @@
 import torch
 
 from simdl import Block, Input, Inputs, Output, Param, State, initial, tick
-from simdl.blocks.kalman import column, times
-from simdl.linear import cholesky, solve
+from simdl.blocks.kalman import column
+from simdl.linear import cholesky, solve, times
 
 
 class UnscentedKalmanFilter(Block):

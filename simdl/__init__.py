@@ -34,6 +34,9 @@ _NAMES = {
     "methods": "crossing derivative edges hit initial output tick",
     "port": "stack where",
     "iterate": "repeat",
+    "linear": "LinearModel jacobian",
+    "linearisation": "linearise",
+    "quadratic": "box_qp",
     "diagram": "Diagram connect enabled resettable triggered",
     "compile": "compile_model",
     "engine.simulator": "Simulator",
@@ -93,6 +96,8 @@ if TYPE_CHECKING:
         UsageError as UsageError,
     )
     from simdl.iterate import repeat as repeat
+    from simdl.linear import LinearModel as LinearModel, jacobian as jacobian
+    from simdl.linearisation import linearise as linearise
     from simdl.methods import (
         crossing as crossing,
         derivative as derivative,
@@ -109,6 +114,7 @@ if TYPE_CHECKING:
     )
     from simdl.networks.card import ModelCard as ModelCard
     from simdl.port import stack as stack, where as where
+    from simdl.quadratic import box_qp as box_qp
     from simdl.requirements import (
         Requirement as Requirement,
         Verdict as Verdict,

@@ -32,6 +32,11 @@ def jacobian(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, T
     return value, torch.stack([pull(row.unsqueeze(0) + torch.zeros_like(value))[0] for row in rows], dim=1)
 
 
+def times(matrix: Tensor, vector: Tensor) -> Tensor:
+    """matrix vector in every lane, (lanes, m, n) and (lanes, n)."""
+    return (matrix @ vector.unsqueeze(-1)).squeeze(-1)
+
+
 def solve(matrix: Tensor, right: Tensor) -> Tensor:
     """matrix^-1 right in every lane, (lanes, n, n) and (lanes, n) or (lanes, n, k); a singular lane is not finite."""
     if right.ndim == 2:

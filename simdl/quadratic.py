@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from simdl.iterate import repeat
-from simdl.linear import solve
+from simdl.linear import solve, times
 
 
 def box_qp(
@@ -32,11 +32,6 @@ def box_qp(
         free = _free(x, times(H, x) + g, low, high)
     x = torch.where(free, x.detach(), torch.where(x.detach() <= low, low, high))
     return torch.clamp(x - _newton(H, times(H, x) + g, free), low, high)
-
-
-def times(matrix: Tensor, vector: Tensor) -> Tensor:
-    """matrix vector in every lane."""
-    return (matrix @ vector.unsqueeze(-1)).squeeze(-1)
 
 
 def _turn(x: Tensor, H: Tensor, g: Tensor, low: Tensor, high: Tensor) -> Tensor:

@@ -13,12 +13,22 @@ from scipy import signal
 from torch import Tensor
 
 from simdl import RK4, Diagram, LoopError, ModelError, Output, Tsit5, connect, simulate
-from simdl.blocks.continuous import Integrator
-from simdl.blocks.delay import TransportDelay
-from simdl.blocks.integrator import GatedIntegrator, LimitedIntegrator, ResettableIntegrator
-from simdl.blocks.sources import Constant, Ramp, Sine
-from simdl.blocks.transfer import LeadLag, Notch, SecondOrder, TransferFunction, ZeroPoleGain
-from simdl.blocks.variable_delay import VariableDelay
+from simdl.blocks import (
+    Constant,
+    GatedIntegrator,
+    Integrator,
+    LeadLag,
+    LimitedIntegrator,
+    Notch,
+    Ramp,
+    ResettableIntegrator,
+    SecondOrder,
+    Sine,
+    TransferFunction,
+    TransportDelay,
+    VariableDelay,
+    ZeroPoleGain,
+)
 
 FINE = Tsit5(rtol=1e-11, atol=1e-13)
 

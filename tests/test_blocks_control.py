@@ -11,8 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from simdl import RK4, Diagram, Input, ModelError, Output, Tsit5, simulate, stack
+from simdl import RK4, Diagram, Input, LinearModel, ModelError, Output, Tsit5, linearise, simulate, stack
 from simdl.blocks import (
+    LQG,
+    LQR,
     PID,
     CartPole,
     ContinuousPID,
@@ -24,9 +26,6 @@ from simdl.blocks import (
     Step,
     TransferFunction,
 )
-from simdl.blocks.lqr import LQG, LQR
-from simdl.linear import LinearModel
-from simdl.linearisation import linearise
 
 FINE = Tsit5(rtol=1e-11, atol=1e-13)
 MASS = LinearModel.of([[0.0, 1.0], [0.0, 0.0]], [[0.0], [1.0]])

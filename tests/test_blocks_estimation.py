@@ -14,14 +14,30 @@ from filterpy import kalman as filterpy_kalman
 from scipy import signal
 from torch import Tensor
 
-from simdl import Block, Diagram, ModelError, Output, Param, State, Tsit5, simulate, tick
-from simdl.blocks import StateSpace
-from simdl.blocks.complementary import AttitudeFilter, ComplementaryFilter
-from simdl.blocks.kalman import ExtendedKalmanFilter, KalmanFilter
-from simdl.blocks.lqr import SteadyKalmanFilter
-from simdl.blocks.observer import Observer, SampledObserver
-from simdl.blocks.unscented import UnscentedKalmanFilter
-from simdl.linear import LinearModel, jacobian
+from simdl import (
+    Block,
+    Diagram,
+    LinearModel,
+    ModelError,
+    Output,
+    Param,
+    State,
+    Tsit5,
+    jacobian,
+    simulate,
+    tick,
+)
+from simdl.blocks import (
+    AttitudeFilter,
+    ComplementaryFilter,
+    ExtendedKalmanFilter,
+    KalmanFilter,
+    Observer,
+    SampledObserver,
+    StateSpace,
+    SteadyKalmanFilter,
+    UnscentedKalmanFilter,
+)
 
 FINE = Tsit5(rtol=1e-11, atol=1e-13)
 TICKS = 40

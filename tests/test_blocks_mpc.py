@@ -10,10 +10,8 @@ import torch
 from scipy import optimize
 from torch import Tensor
 
-from simdl import Diagram, ModelError, Output, simulate
+from simdl import Diagram, LinearModel, ModelError, Output, box_qp, simulate
 from simdl.blocks import LQR, MPC, StateSpace
-from simdl.linear import LinearModel
-from simdl.quadratic import box_qp
 
 MASS = LinearModel.of([[0.0, 1.0], [0.0, 0.0]], [[0.0], [1.0]])
 Q, R = np.diag([4.0, 1.0]), np.array([[0.5]])

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from simdl import RK4, Diagram, Output
+from simdl import RK4, Diagram, LinearModel, Output
 from simdl.blocks import (
     LQG,
     LQR,
@@ -25,7 +25,6 @@ from simdl.blocks import (
     StateSpace,
     Step,
 )
-from simdl.linear import LinearModel
 
 Case = tuple[Diagram, dict[str, Any]]
 MASS = LinearModel.of([[0.0, 1.0], [0.0, 0.0]], [[0.0], [1.0]])

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from simdl import Diagram, Output, stack
+from simdl import Diagram, LinearModel, Output, stack
 from simdl.blocks import (
     AttitudeFilter,
     ComplementaryFilter,
@@ -23,7 +23,6 @@ from simdl.blocks import (
     SteadyKalmanFilter,
     UnscentedKalmanFilter,
 )
-from simdl.linear import LinearModel
 
 Case = tuple[Diagram, dict[str, Any]]
 SPRING = LinearModel.of([[0.0, 1.0], [-4.0, -0.5]], [[0.0], [1.0]], [[1.0, 0.0]])
