@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import simdl.engine.native.rules
-import simdl.engine.native.rules_arrays  # noqa: F401
+import simdl.engine.native.rules  # noqa: F401
 from simdl.clock import SECOND
 from simdl.compile import Model
 from simdl.compile.node import ClockId, Node
@@ -33,7 +32,9 @@ from simdl.engine.state import State
 from simdl.errors import LoweringError, SimdlError
 
 LARGE = 100_000  # multiplications of a sampled node from which torch does it, for all lanes at once
-OWN = 64  # numbers of a parameter that each lane has of its own; larger ones are shared unless they are given with lanes
+OWN = (
+    64  # numbers of a parameter that each lane has of its own; larger ones are shared unless they are given with lanes
+)
 
 
 @dataclass(eq=False)
@@ -55,6 +56,7 @@ class Program:
     records: dict[str, Value] = field(default_factory=dict)
     pushes: list[Push] = field(default_factory=list)
     outside: list[Outside] = field(default_factory=list)
+    tensors: dict[str, Tensor] = field(default_factory=dict)  # what was traced: "store:...", "record:...", "push:..."
 
     def values(self) -> list[Value]:
         """Everything that it computes."""
@@ -173,7 +175,9 @@ class _Instants(Instants):
             count = 1
             for n in declaration.shape:
                 count *= n
-            tick = state.count[f"dt:{node.clock}"] if isinstance(node.clock, tuple) else self.ticks[int(node.clock or 0)]
+            tick = (
+                state.count[f"dt:{node.clock}"] if isinstance(node.clock, tuple) else self.ticks[int(node.clock or 0)]
+            )
             graph = self.tracer.graph
             value = graph.make(
                 "noise", (self.tracer.known(tick).value,),
@@ -195,7 +199,7 @@ class Lowering:
         self.actual, self.solver, self.max_step = setup, solver, max_step
         self.graph = Graph()
         self.lanes = self._number()
-        self.tracer = tracer = Tracer(self.graph, self.lanes)
+        self.tracer = tracer = self.made_tracer()
         self.setup = self._setup(setup)
         self.recorder = Recorder(self.setup, paths, every)
         with torch.no_grad():
@@ -204,6 +208,10 @@ class Lowering:
         self.instants.evaluator = _Evaluator(self.setup, tracer, opaque)
         self.segments = Segments(self.instants, solver, max_step)
         self._register()
+
+    def made_tracer(self) -> Tracer:
+        """What records."""
+        return Tracer(self.graph, self.lanes)
 
     def _number(self) -> int:
         """A number of lanes that is no size of anything else."""
@@ -327,7 +335,20 @@ class Lowering:
             self.instants._commit(state, env, commits)
             program = Program("instant", self.changes(before, state), records, self._pushes(state))
             program.outside = self.tracer.outside[called:]
+            program.tensors = self._tensors(before, state) | {f"record:{key}": env[key] for key in wanted}
         return program
+
+    def _tensors(self, before: State, after: State) -> dict[str, Tensor]:
+        """The tensors behind what a program stores and pushes."""
+        found = {"store:y": after.y} if after.y is not before.y else {}
+        if after.carry is not None and after.carry is not before.carry:
+            found["store:carry"] = after.carry
+        for name in GROUPS:
+            old = getattr(before, name)
+            found |= {f"store:{name}:{k}": v for k, v in getattr(after, name).items() if v is not old[k]}
+        for path, queue in after.queues.items():
+            found |= {f"push:{path}:{key}": v for _, values, _ in queue for key, v in values.items()}
+        return found
 
     def _pushes(self, state: State) -> list[Push]:
         found = []
@@ -386,7 +407,7 @@ class Lowering:
             tau, h = self.scalar("tau"), self.scalar("h", INSTANT)
             step = advance(self.solver, span.slope, tau, state.y, h)
             state.y = self.segments.end(state, step)
-            return Program("step", self.changes(before, state))
+            return Program("step", self.changes(before, state), tensors=self._tensors(before, state))
 
     def scalar(self, name: str, level: int = STAGE) -> Tensor:
         """A number of the loop, in seconds or as a fraction."""
@@ -397,7 +418,7 @@ class Lowering:
         with self.tracer.recording():
             state = self.state()
             env = self.span(state).shown(self.scalar("tau"), self.t, state.y)
-            return Program("shown", {}, {key: self.value(env[key]) for key in self.recorder.keys})
+            return self._showing("shown", env)
 
     def shown_within(self) -> Program:
         """The recorded values within a step: at theta of the step of size h from tau; `tau` of the time is `at`."""
@@ -407,7 +428,12 @@ class Lowering:
             step = advance(self.solver, span.slope, self.scalar("tau"), state.y, self.scalar("h", INSTANT))
             y = step.at(self.scalar("theta"))
             env = span.shown(self.scalar("at"), self.t, y)
-            return Program("within", {}, {key: self.value(env[key]) for key in self.recorder.keys})
+            return self._showing("within", env)
+
+    def _showing(self, name: str, env: Env) -> Program:
+        keys = self.recorder.keys
+        return Program(name, {}, {key: self.value(env[key]) for key in keys},
+                       tensors={f"record:{key}": env[key] for key in keys})  # fmt: skip
 
 
 GROUPS = ("raw", "held", "next_hit", "last", "count", "before", "next_edge")
