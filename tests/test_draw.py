@@ -392,6 +392,18 @@ def test_networks_conditions_and_crossings_are_marked() -> None:
     assert {"network", "condition or crossing"} <= {shape.text for shape in drawing.scene.shapes}
 
 
+def test_a_wire_has_the_unit_of_its_readers_when_its_source_has_none() -> None:
+    class Loop(Diagram):
+        def __init__(self) -> None:
+            self.lag, self.other = Lag(), Lag()
+            self.net = Network(torch.nn.Linear(1, 2), period="20 ms", inputs=("x",), outputs=("u", "v"))
+            self.net.x, self.lag.a, self.lag.b = self.lag.y, self.net.u, self.net.v
+            self.other.a, self.other.b = self.net.v, 0.0
+
+    net = next(box for box in boxes(Loop().draw()) if box.title == "net")
+    assert [pin.unit for pin in net.outs] == ["V", ""], "v is read as V and as a number"
+
+
 def test_wires_pass_borders_through_pins() -> None:
     class Outer(Diagram):
         y, z = Output(), Output()

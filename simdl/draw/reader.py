@@ -61,6 +61,7 @@ class _Reader:
                 if isinstance(declaration, Output):
                     self.exit(frame_owner, frame, name, declaration)
         color(root, self.rates, self.drivers, self.clocked)
+        self.units(root)
         return root
 
     # Boxes.
@@ -322,6 +323,17 @@ class _Reader:
         for place, carrier in enumerate(carriers):
             self.join(frame, carrier, box.add("in", str(place), ""))
         return pin
+
+    def units(self, root: Box) -> None:
+        """A wire from a port without a unit has that of its readers, where they agree."""
+        read: dict[Pin, set[str]] = {}
+        for box in root.all():
+            for wire in box.wires:
+                if wire.source.box.kind in ("block", "network", "closed"):
+                    read.setdefault(wire.source, set()).add(wire.target.unit)
+        for pin, units in read.items():
+            if not pin.unit and len(units) == 1:
+                pin.unit = units.pop()
 
     def clocked(self, box: Box, pin: Pin) -> str:
         """The path of the block that computes what a pin of a closed diagram shows."""
