@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -40,7 +40,7 @@ class Bus(Block):
     (4.0, 20.0)
     """
 
-    bus = Output()
+    bus: ClassVar[Any] = Output()
     pack: ClassVar[OutputsMethod]
 
     def __init_subclass__(cls, **options):
@@ -109,6 +109,10 @@ class BusInput(Input):
     def port(self, block):
         return BusPort(block, self.name, self.kind, self.bus)
 
+    if TYPE_CHECKING:
+
+        def __get__(self, block: Any, owner: type) -> Any: ...
+
 
 class BusOutput(Output):
     """An output that shows a bus; its port has the fields as attributes."""
@@ -120,6 +124,10 @@ class BusOutput(Output):
     def port(self, block):
         return BusPort(block, self.name, self.kind, self.bus)
 
+    if TYPE_CHECKING:
+
+        def __get__(self, block: Any, owner: type) -> Any: ...
+
 
 class BusPort(Port):
     """A port with the fields of a bus as attributes."""
@@ -130,7 +138,7 @@ class BusPort(Port):
         super().__init__(owner, name, kind)
         self.bus = bus
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         return field_of(self, name)
 
 
@@ -143,7 +151,7 @@ class BusFormula(Formula):
         super().__init__(*args)
         self.bus = bus
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         return field_of(self, name)
 
 

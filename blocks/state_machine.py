@@ -1,7 +1,8 @@
 """Finite state machines: supervisors, sequences, fallback logic. Every lane is in a state of its own."""
 
 import inspect
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ class Transition:
         self.sources = (source,) if isinstance(source, str) else tuple(source)
         self.target, self.after, self.before, self.condition = target, after, before, None
 
-    def __call__(self, condition):
+    def __call__(self, condition: Callable[..., Any]) -> "Transition":
         self.condition = condition
         return self
 
@@ -43,17 +44,17 @@ def transition(source: str | tuple[str, ...], target: str, *, after=None, before
     return Transition(source, target, after, before)
 
 
-def on_entry(state: str):
+def on_entry(state: str) -> Callable[[Callable[..., Any]], Action]:
     """A method of a StateMachine done at the tick at which it enters a state: it returns a dict, as a tick does."""
     return lambda function: Action("entry", state, function)
 
 
-def on_exit(state: str):
+def on_exit(state: str) -> Callable[[Callable[..., Any]], Action]:
     """A method done at the tick at which a StateMachine leaves a state, before the entry of the next."""
     return lambda function: Action("exit", state, function)
 
 
-def during(state: str):
+def during(state: str) -> Callable[[Callable[..., Any]], Action]:
     """A method done at every tick at which a StateMachine stays in a state."""
     return lambda function: Action("during", state, function)
 

@@ -19,7 +19,7 @@ tensor([[1, 2, 2, 2, 1, 2, 2, 2]])
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from simdl import Diagram, Input, ModelError, Output, State, connect, stack
 from simdl.block import Declared
@@ -45,7 +45,13 @@ class ForEach(Diagram):
     tensor([[1., 2., 3.]], dtype=torch.float64)
     """
 
-    def __new__(cls, kind: type[Declared], count: int, **settings):
+    if TYPE_CHECKING:  # its ports are those of the kind
+
+        def __getattr__(self, name: str) -> Any: ...
+
+        def __setattr__(self, name: str, value: Any) -> None: ...
+
+    def __new__(cls, kind: type[Declared], count: int, **settings: Any):
         if not (isinstance(kind, type) and issubclass(kind, Declared)):
             raise ModelError("ForEach", f"{kind!r}", "a class of blocks or diagrams", "ForEach(Tracker, 4, period=0.1)")
         if any(isinstance(d, Inputs) for d in kind.declared().values()):
@@ -64,7 +70,7 @@ class ForEach(Diagram):
                 ports[name] = Output(unit=declared.unit, doc=declared.doc)
         return object.__new__(type(cls.__name__, (cls,), {**ports, "__module__": cls.__module__}))
 
-    def __init__(self, kind, count, **settings):
+    def __init__(self, kind: type[Declared], count: int, **settings: Any) -> None:
         self.each = [kind(**settings) for _ in range(count)]
         self._kind = kind, count
         for name, declared in type(self).declared().items():
@@ -90,13 +96,14 @@ class Variant(Diagram):
     >>> class Actuator(Variant):
     ...     u, y = Input(), Output()
     ...     choices = {"ideal": Gain, "slow": lambda: FirstOrder(tau=0.5)}
-    >>> float(simulate(Actuator("ideal"), 0, inputs={"u": 3.0})["y"].at(0))
+    >>> float(simulate(Actuator(choice="ideal"), 0, inputs={"u": 3.0})["y"].at(0))
     3.0
     """
 
+    choice: str
     choices: ClassVar[Mapping[str, Callable[[], Declared]]] = {}
 
-    def __init__(self, choice: str):
+    def __init__(self, choice: str) -> None:
         where = type(self).__name__
         if choice not in self.choices:
             raise ModelError(where, f"no variant {choice!r}", "one of", names=self.choices, wrong=str(choice))

@@ -74,7 +74,7 @@ class TestWindow:
     def test_window_holds_the_last_samples(self) -> None:
         found = filtered(Window(4, start=9.0, period=0.1))
         padded = np.concatenate([[9.0] * 3, U])
-        close(found, np.lib.stride_tricks.sliding_window_view(padded, 4))
+        close(found, np.lib.stride_tricks.sliding_window_view(padded, 4).copy())
 
     def test_window_of_a_vector(self) -> None:
         class Model(Diagram):
@@ -252,7 +252,7 @@ class Plant(Diagram):
     y = Output()
 
     def __init__(self, choice: str) -> None:
-        self.actuator = Actuator(choice)
+        self.actuator = Actuator(choice=choice)
         self.actuator.u = 2.0
         self.y = self.actuator.y
 

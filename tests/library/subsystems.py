@@ -42,7 +42,7 @@ class Chosen(Diagram):
     y = Output()
 
     def __init__(self, choice: str) -> None:
-        self.wave, self.actuator = Sine(frequency=1.3), Actuator(choice)
+        self.wave, self.actuator = Sine(frequency=1.3), Actuator(choice=choice)
         self.actuator.u = self.wave.y
         self.y = self.actuator.y
 
