@@ -16,8 +16,8 @@ from simdl.clock import FOREVER, SECOND, Duration, nanoseconds, seconds
 from simdl.compile import Model
 from simdl.compile.node import ClockId
 from simdl.engine import setup as setups
-from simdl.engine.choice import check_engine, why_not, worth_compiling
 from simdl.engine.arguments import device_of, horizon, model_of, solver_of
+from simdl.engine.choice import check_engine, why_not, worth_compiling
 from simdl.engine.evaluate import Env
 from simdl.engine.instant import Instants, _like
 from simdl.engine.record import Recorder
@@ -178,7 +178,7 @@ class Simulator:
             return True
         found = why_not(self)
         if not found and self.asked == "auto" and not worth_compiling(self, end):
-            found = f"a short run, for which compiling does not pay; engine='native' insists"
+            found = "a short run, for which compiling does not pay; engine='native' insists"
         if not found:
             from simdl.engine.native.engine import Native
 

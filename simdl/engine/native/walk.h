@@ -187,6 +187,22 @@ static void fire(INSIDE, const _Bool *fired)
     }
     refresh(GIVE);
 }
+
+/* After a hit: fire what it has pushed through zero. */
+static void pushed(INSIDE)
+{
+    _Bool fired[GUARDS + 1], any = 0;
+    double g[GUARDS + 1];
+    read_guards(GIVE, g);
+    for (int q = 0; q < GUARDS; q++) {
+        fired[q] = w->armed[q] && g[q] <= 0;
+        any |= fired[q];
+    }
+    if (any) {
+        fire(GIVE, fired);
+        arm(GIVE, fired);
+    }
+}
 #endif
 
 static void next_event(INSIDE)
@@ -402,11 +418,9 @@ static int segment(ARGUMENTS, int64_t last, int count, int checks, _Bool known)
     }
 #if GUARDS
     {
-        double g[GUARDS + 1];
         left = edge_ahead(w);
         read_guards(GIVE, w->value);
         for (int q = 0; q < GUARDS; q++) s->ARMED[q][0] = w->value[q] > 0 && ABLE(q);
-        (void)g;
     }
 #endif
     if (w->reason) for (; next < ns; next += c->grid) for (int n = 0; n < KEYS; n++) column[n]++;

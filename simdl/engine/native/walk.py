@@ -81,6 +81,7 @@ class Walk:
 
     def attempt(self) -> Program:
         """A step of size h from k0: the stages, the end, and for an adaptive method the error's norm."""
+
         def trace(state: State) -> dict[str, Tensor]:
             span, solver = self._span(state), self.solver
             step = advance(solver, span.slope, self.low.scalar("tau"), state.y, self.low.scalar("h"), self._rows("k0"))
@@ -110,6 +111,7 @@ class Walk:
 
     def control(self) -> Program:
         """The size of the next attempt."""
+
         def trace(state: State) -> dict[str, Tensor]:
             norm, last = (self.low.tracer.register(torch.ones(self.low.lanes, dtype=self.low.setup.dtype), f"work:{n}", STAGE)
                           for n in ("norm", "last"))  # fmt: skip
@@ -119,6 +121,7 @@ class Walk:
 
     def first(self) -> Program:
         """A first size, at a start or after a reset."""
+
         def trace(state: State) -> dict[str, Tensor]:
             solver = self.solver
             assert isinstance(solver, AdaptiveSolver)
@@ -130,6 +133,7 @@ class Walk:
 
     def dense(self) -> Program:
         """The coefficients of the step's dense output."""
+
         def trace(state: State) -> dict[str, Tensor]:
             step = self._step(state, self._span(state))
             return {f"d{i}": d for i, d in enumerate(step.polynomial)}
@@ -156,6 +160,7 @@ class Walk:
 
     def rates(self) -> Program:
         """The time derivatives of all guards along the flow."""
+
         def trace(state: State) -> dict[str, Tensor]:
             span, tau = self._span(state), self.low.scalar("tau")
             slope = span.slope(tau, state.y)
@@ -179,6 +184,7 @@ class Walk:
 
     def guard_on_dense(self, k: int) -> Program:
         """Guard k at theta of the step's dense output."""
+
         def trace(state: State) -> dict[str, Tensor]:
             theta, h = self.low.scalar("theta"), self.low.scalar("h")
             y = self._dense(state).at(theta) if self.size else state.y
@@ -188,6 +194,7 @@ class Walk:
 
     def guard_on_step(self, k: int) -> Program:
         """Guard k at the end of a step that is theta as long."""
+
         def trace(state: State) -> dict[str, Tensor]:
             span, tau, part = self._span(state), self.low.scalar("tau"), self.low.scalar("theta") * self.low.scalar("h")
             y = state.y
