@@ -55,7 +55,7 @@ class Runner:
         if not is_known(case):
             todo = [tool for tool in tools if tool.has(case.model)]  # they are compared with each other
         self.data.prepare(case)
-        base = [tool for tool in tools if tool.name == BASE and tool not in todo]
+        base = [tool for tool in tools if tool.name == BASE and tool not in todo and tool.has(case.model)]
         try:
             (self._cold if case.workload == "W6" else self._warm)(case, base + todo, {tool.name for tool in todo})
         finally:
