@@ -26,8 +26,8 @@ __version__ = "0.1.0.dev0"
 # written once more below, for type checkers. tests/test_public_names.py keeps the two lists equal.
 _NAMES = {
     "errors": (
-        "ClockError DataError LoopError ModelError NetworkError ProbeError RequirementError RunError SimdlError "
-        "UsageError"
+        "ClockError CompileError DataError LoopError LoweringError ModelError NetworkError ProbeError "
+        "RequirementError RunError SimdlError UsageError"
     ),
     "block": "Block",
     "declarations": "Input Inputs Noise Output Param State",
@@ -41,6 +41,7 @@ _NAMES = {
     "compile": "compile_model",
     "engine.simulator": "Simulator",
     "simulate": "rollout simulate",
+    "prepared": "Prepared prepare",
     "result": "Run Trace",
     "engine.solver": "DormandPrince Euler Heun RK4 Rosenbrock Tsit5",
     "campaign": "Campaign",
@@ -85,8 +86,10 @@ if TYPE_CHECKING:
     )
     from simdl.errors import (
         ClockError as ClockError,
+        CompileError as CompileError,
         DataError as DataError,
         LoopError as LoopError,
+        LoweringError as LoweringError,
         ModelError as ModelError,
         NetworkError as NetworkError,
         ProbeError as ProbeError,
@@ -114,6 +117,7 @@ if TYPE_CHECKING:
     )
     from simdl.networks.card import ModelCard as ModelCard
     from simdl.port import stack as stack, where as where
+    from simdl.prepared import Prepared as Prepared, prepare as prepare
     from simdl.quadratic import box_qp as box_qp
     from simdl.requirements import (
         Requirement as Requirement,

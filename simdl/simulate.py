@@ -51,30 +51,29 @@ def simulate(
     Raises ModelError for a model that cannot be built, RunError for values that do not fit, and with strict=True
     for the first failed lane; else failed lanes are frozen and listed in `run.status`.
     """
+    simulator = simulator_for(
+        model, until, lanes=lanes, inputs=inputs, set=set, record=record, every=every, grad=grad, dtype=dtype,
+        device=device, seed=seed, engine=engine, solver=solver, strict=strict, ids=ids, checkpoint=checkpoint,
+        threads=threads,
+    )  # fmt: skip
+    simulator.run_until(until, progress=progress)
+    return finished(simulator)
+
+
+def simulator_for(
+    model: Declared | Model, until: Duration, *, lanes: int | None = None, ids: Tensor | Iterable[int] | None = None,
+    record: Iterable[str | Signal] | str | Signal | None = None, every: Duration | None = None, engine: str = "auto",
+    **options: Any,
+) -> Simulator:  # fmt: skip
+    """The simulator of a run to `until`, not begun; arguments are those of `simulate`."""
     end = horizon(until)
     numbers = None if ids is None else torch.as_tensor(list(ids) if not isinstance(ids, Tensor) else ids)
     if numbers is not None and lanes is None:
         lanes = len(numbers)
-    simulator = Simulator(
-        model,
-        lanes=lanes,
-        inputs=inputs,
-        set=set,
-        record=[record] if isinstance(record, str | Signal) else record,
-        every=_every(model, every, end),
-        grad=grad,
-        dtype=dtype,
-        device=device,
-        seed=seed,
-        solver=solver,
-        strict=strict,
-        ids=numbers,
-        checkpoint=checkpoint,
-        engine=engine,
-        threads=threads,
-    )
-    simulator.run_until(until, progress=progress)
-    return finished(simulator)
+    return Simulator(
+        model, lanes=lanes, ids=numbers, record=[record] if isinstance(record, str | Signal) else record,
+        every=_every(model, every, end), engine=engine, **options,
+    )  # fmt: skip
 
 
 def _every(model: Declared | Model, every: Duration | None, end: int) -> Duration | None:

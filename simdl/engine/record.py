@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -102,6 +102,10 @@ class Recorder:
             return range(0)
         return range((start // self.step + 1) * self.step, end, self.step)
 
+    def kind(self, key: str) -> Literal["held", "smooth"]:
+        """How the values of a key behave between those recorded."""
+        return "smooth" if key in self.smooth and not self.stepped(key) else "held"
+
     def results(self, failed: Tensor | None) -> dict[str, tuple[Tensor, Tensor, str]]:
         """Path -> (times in seconds, values (lanes, time, ...), kind)."""
         found: dict[str, tuple[Tensor, Tensor, str]] = {}
@@ -117,7 +121,7 @@ class Recorder:
                     values = torch.zeros(self.setup.lanes, 0, *(value.shape or ()), dtype=self.setup.type_of(value))
                 if failed is not None and values.requires_grad:
                     values = torch.where(failed.reshape(-1, *(1,) * (values.ndim - 1)), values.detach(), values)
-                done[key] = (t, values, "smooth" if key in self.smooth and not self.stepped(key) else "held")
+                done[key] = (t, values, self.kind(key))
             found[path] = done[key]
         return found
 

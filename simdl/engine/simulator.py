@@ -31,6 +31,7 @@ from simdl.port import Formula, Signal
 
 if TYPE_CHECKING:
     from simdl.engine.native.engine import Native
+    from simdl.engine.native.launch import Launch
 
 CHECKED = 64  # segments of lane 0 that the accuracy probe repeats with half the step
 
@@ -153,7 +154,7 @@ class Simulator:
         if when is None and self.state.resets is None and self._runs_natively(end):
             assert self._native is not None
             self._native.advance(end, progress)
-            self._raise_if_strict()
+            self.raise_if_strict(self.state.status)
             return False
         with torch.set_grad_enabled(self.grad):
             while self.state.ns < end:
@@ -171,16 +172,27 @@ class Simulator:
         return False
 
     def _runs_natively(self, end: int) -> bool:
-        """Whether the native engine goes on from here; `engine` and `why` say what was decided."""
+        """Whether the native engine goes on from here."""
         if self.asked == "torch" or end <= self.state.ns:
             return False
-        if self._native is not None:
-            return True
+        return self._native is not None or self.decide(end)[0] == "native"
+
+    def decide(self, end: int) -> tuple[str, str]:
+        """Choose the engine of a run to `end`, ns, and make it ready: its name, and why it is not the other one.
+
+        Raises LoweringError and CompileError when the native one was insisted on."""
+        if self.asked == "torch" or self._native is not None:
+            return self.engine, self.why
         found = why_not(self)
+        if found and self.asked == "native":
+            raise LoweringError(self.model.name, found, "a run that the native engine does", "engine='auto'")
         if not found and self.asked == "auto" and not worth_compiling(self, end):
             found = "a short run, for which compiling does not pay; engine='native' insists"
         if not found:
-            from simdl.engine.native.engine import Native
+            if self.grad:
+                from simdl.engine.native.adjoint import NativeGradients as Native
+            else:
+                from simdl.engine.native.engine import Native  # type: ignore[assignment]
 
             native = Native(self, self.threads)
             try:
@@ -192,15 +204,22 @@ class Simulator:
             else:
                 self._native = native
                 self.engine, self.why = "native", native.describe()
-                return True
-        elif self.asked == "native":
-            raise LoweringError(self.model.name, found, "a run that the native engine does", "engine='auto'")
-        self.engine, self.why, self.asked = "torch", found, "torch"
-        return False
+        if found:
+            self.engine, self.why, self.asked = "torch", found, "torch"
+        return self.engine, self.why
 
-    def _raise_if_strict(self) -> None:
-        if self.strict and self.state.status:
-            lane, (t, why) = next(iter(self.state.status.items()))
+    def launch(self, end: int) -> Launch:
+        """The native run to `end`, ns, in one piece, made ready and not begun."""
+        from simdl.engine.native.launch import Launch
+
+        assert self._native is not None
+        plan = self._native.plan(self.state.ns, end, whole=True)
+        return Launch(self._native, self._native.build(plan.kinds), plan)
+
+    def raise_if_strict(self, status: Mapping[int, tuple[float, str]]) -> None:
+        """With strict=True, a RunError for the first failed lane."""
+        if self.strict and status:
+            lane, (t, why) = next(iter(status.items()))
             self._refuse(lane, why, t)
 
     def _refuse(self, lane: int, why: str, t: float) -> None:

@@ -71,7 +71,8 @@ class Native:
         smooth = tuple(sorted(k for k, x in s.setup.inputs.items() if x.smooth))
         timed = tuple(sorted(k for k, x in s.setup.inputs.items() if x.times is not None))
         laned = tuple(sorted(s.setup.laned))
-        return (tuple(s.recorder.paths.items()), s.recorder.step is None, str(s.setup.dtype), repr(s.solver), smooth, timed,
+        recorded = (tuple(s.recorder.paths.items()), s.recorder.step is None)
+        return (*recorded, str(s.setup.dtype), repr(s.solver), smooth, timed,
                 laned, self.width)  # fmt: skip
 
     def build(self, kinds: Sequence[Kind]) -> Built:
@@ -132,20 +133,24 @@ class Native:
         while s.state.ns < end:
             plan = self.plan(s.state.ns, end)
             began = time.perf_counter()
-            self.built = self.build(plan.kinds)
-            Launch(self, self.built, plan).run()
+            self.go(plan)
             pace = len(plan.ns) / max(1e-6, time.perf_counter() - began)
             self.chunk = int(min(MOST, max(64, LASTS * pace)))
             if progress is not None:
                 progress(s.t)
 
-    def plan(self, begin: int, end: int) -> Schedule:
+    def go(self, plan: Schedule) -> None:
+        """Bring the simulator to the end of a plan."""
+        self.built = self.build(plan.kinds)
+        Launch(self, self.built, plan).run()
+
+    def plan(self, begin: int, end: int, whole: bool = False) -> Schedule:
         """The next instants on the way to `end`: as many as a call does in about half a second, so that the run can be
-        watched and interrupted. A plan ends at an instant of the run, so that plans change nothing."""
+        watched and interrupted, or the `whole` way. A plan ends at an instant of the run, so plans change nothing."""
         s, clocks = self.simulator, self.model.clocks
         fastest = min((c.numerator / c.denominator for c in clocks), default=0.0)
         last = end
-        if fastest and (end - begin) / fastest > 2 * self.chunk:
+        if fastest and not whole and (end - begin) / fastest > 2 * self.chunk:
             last = max(clock.after(begin + int(self.chunk * fastest)) for clock in clocks)
             last = min(last, end)
         extra: list[Array] = []

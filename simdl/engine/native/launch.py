@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,7 @@ class Launch:
         self.blocks = Blocks(built.writer.layout, self.simulator.lanes, native.width)
         self.keep: list[Any] = []  # memory that only C points to
         self._pack()
+        self.recorded = self._recorded()
         self.context = self._context()
         self.first = self.blocks.data.copy() if self.model.crossings else None
         self.start = (self.ring.copy(), self.place.copy())
@@ -199,6 +201,12 @@ class Launch:
         self.accuracy = np.array([-1.0, 0.0, 0.0])
         check = not self.native.walks and bool(self.model.continuous) and s.lanes <= 4096 and s.check_accuracy
         c.accuracy = self.accuracy.ctypes.data if check and s._checked < 64 else 0
+        self.pointers = np.zeros(max(1, len(self.recorded)), dtype=np.uint64)
+        c.out = self.pointers.ctypes.data
+        self.column, self.mark = (np.zeros(len(self.pointers), dtype=np.int64) for _ in range(2))
+        self.column_next, self.mark_next = self.column.copy(), self.mark.copy()
+        c.column, c.column_next = self.column.ctypes.data, self.column_next.ctypes.data
+        c.mark, c.mark_next = self.mark.ctypes.data, self.mark_next.ctypes.data
         c.blocks = blocks.data.ctypes.data
         pauses = any(p.outside for p in built.programs.values())
         scratch = aligned(max(3 * max(1, c.threads), blocks.number * pauses + 3), blocks.data.dtype)
@@ -274,34 +282,27 @@ class Launch:
             ring[q.number, 2 : 2 + len(entries)] = [at for at, _, _ in entries]
         return ring
 
-    def _outs(self) -> dict[str, Any]:
-        """Memory for what will be recorded: key -> (times, values (columns, size, padded), shape)."""
-        recorder, s, built, plan, context = self.simulator.recorder, self.simulator, self.built, self.plan, self.context
-        outs: dict[str, Any] = {}
-        pointers = []
+    def _recorded(self) -> list[tuple[str, Array, int, tuple[int, ...], torch.dtype]]:
+        """What a run records: key, times in ns, numbers of a lane at a time, shape and type."""
+        recorder, s, built, plan = self.simulator.recorder, self.simulator, self.built, self.plan
         grid: Array | None = None
         if recorder.step is not None:
             first = (s.state.ns // recorder.step + 1) * recorder.step if s.state.ns >= 0 else 0
             grid = np.arange(first, int(plan.ns[-1]) + 1, recorder.step, dtype=np.int64)
+        found = []
         for key in built.writer.keys:
-            if grid is not None:
-                times = grid
-            else:
-                wanted = np.array([key in kind[1] for kind in plan.kinds])
-                times = plan.ns[wanted[plan.which]]
+            times = grid if grid is not None else plan.ns[np.array([key in kind[1] for kind in plan.kinds])[plan.which]]
             shape = built.lowering.instants.evaluator.shapes.get(key, ())
-            size = int(np.prod(shape)) if shape else 1
-            dtype = DTYPES[built.lowering.type_of(key)]
-            values = torch.empty(len(times), size, context.lanes, dtype=dtype)
-            pointers.append(values.data_ptr())
+            found.append((key, times, math.prod(shape), shape, DTYPES[built.lowering.type_of(key)]))
+        return found
+
+    def _outs(self) -> dict[str, Any]:
+        """Memory for what will be recorded: key -> (times, values (columns, size, padded), shape)."""
+        lanes, outs = self.context.lanes, {}
+        for i, (key, times, size, shape, dtype) in enumerate(self.recorded):
+            values = torch.empty(len(times), size, lanes, dtype=dtype)
+            self.pointers[i] = values.data_ptr()
             outs[key] = (times, values, shape)
-        array = np.array(pointers or [0], dtype=np.uint64)
-        self.column, self.mark = (np.zeros(max(1, len(pointers)), dtype=np.int64) for _ in range(2))
-        self.pointers = array
-        context.out = array.ctypes.data
-        self.column_next, self.mark_next = self.column.copy(), self.mark.copy()
-        context.column, context.column_next = self.column.ctypes.data, self.column_next.ctypes.data
-        context.mark, context.mark_next = self.mark.ctypes.data, self.mark_next.ctypes.data
         return outs
 
     def columns(self, values: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -330,13 +331,22 @@ class Launch:
         frozen = blocks.get("frozen", (), torch.bool)
         if bool(frozen.any()):
             state.frozen = frozen
-            for lane in np.flatnonzero(self.failed[: s.lanes] >= 0).tolist():
-                state.status[lane] = (seconds(int(self.failed[lane])), self._reason(int(self.cause[lane])))
+            state.status |= self.status()
+        self.tell_accuracy()
+        s.state, s.seen = state, {}
+
+    def status(self) -> dict[int, tuple[float, str]]:
+        """The lanes that failed in this run: when, and why."""
+        lanes = np.flatnonzero(self.failed[: self.simulator.lanes] >= 0).tolist()
+        return {i: (seconds(int(self.failed[i])), self._reason(int(self.cause[i]))) for i in lanes}
+
+    def tell_accuracy(self) -> None:
+        """Hand on what half the step changed, where it was tried."""
+        s = self.simulator
         if self.context.accuracy:
             s._checked = 64
             if self.accuracy[0] >= 0:
                 s.tell_accuracy(float(self.accuracy[0]), int(self.accuracy[1]), float(self.accuracy[2]))
-        s.state, s.seen = state, {}
 
     def _dequeued(self, queue: Queue) -> Any:
         blocks = self.blocks
