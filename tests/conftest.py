@@ -1,9 +1,13 @@
-"""Settings shared by all tests: one thread for torch, and Hypothesis profiles."""
+"""Settings shared by all tests: one thread for torch, Hypothesis profiles, and the engine of runs that name none."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+from collections import Counter
+from typing import Any
 
+import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
@@ -18,3 +22,49 @@ settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 # Programs that tests give to other tools; not tests, and some are wrong on purpose.
 collect_ignore_glob = ["programs/*"]
+
+_decided: Counter[str] = Counter()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--engine", choices=("native",), help="run natively, however short, all that names no engine and can be"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--engine") != "native":
+        return
+    from simdl import Simulator, simulate
+    from simdl.engine import choice
+    from simdl.engine.native.cache import load
+    from simdl.engine.native.engine import Native
+
+    choice.WORTH = 0.0
+    for function in (simulate, Simulator.__init__):
+        function.__kwdefaults__["engine"] = "auto"
+
+    def little(self: Native, source: str) -> Any:
+        library = load(source, flags=("-O0",))  # each test has a model of its own, which runs once
+        library.run.argtypes = [ctypes.c_void_p]
+        return library
+
+    Native.load = little  # type: ignore[method-assign]
+    decide = Simulator._runs_natively
+
+    def counted(self: Simulator, end: int) -> bool:
+        before, found = self.asked, decide(self, end)
+        if before == "auto" and self.asked != "auto":
+            _decided[f"torch: {self.why}"] += 1
+        elif before == "auto" and found:
+            _decided["native"] += 1
+        return found
+
+    Simulator._runs_natively = counted  # type: ignore[method-assign]
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if _decided:
+        terminalreporter.section("engines")
+        for text, count in _decided.most_common():
+            terminalreporter.line(f"{count:5} {text}")

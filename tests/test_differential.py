@@ -1,4 +1,4 @@
-"""The torch engine against the interpreter on random diagrams, and against itself where nothing may change."""
+"""Both engines against the interpreter on random diagrams, and torch against itself where nothing may change."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from hypothesis import HealthCheck, Phase, assume, given, note, settings, strate
 
 from simdl import RK4, Run, simulate
 from tests.reference.build import build, inputs_of, paths_of
+from tests.reference.choices import Choices
 from tests.reference.compare import compare, difference, run
 from tests.reference.corners import CORNERS
-from tests.reference.draw import experiments
+from tests.reference.draw import experiment as drawn, experiments
 from tests.reference.interpreter import interpret
 from tests.reference.model import Model, join
+from tests.reference.native import Batch
 from tests.reference.spec import Experiment
 from tests.reference.variants import INNER, movable, split
 
@@ -39,6 +41,30 @@ def test_the_engine_agrees_with_the_interpreter(model: Experiment) -> None:
 @pytest.mark.parametrize("name", CORNERS)
 def test_the_engine_agrees_in_the_corners(name: str) -> None:
     assert difference(interpret(CORNERS[name]), run(CORNERS[name]))[0] == ""
+
+
+@pytest.fixture(scope="module")
+def corners() -> Batch:
+    """The corners, compiled together."""
+    return Batch(list(CORNERS.values()))
+
+
+@pytest.mark.parametrize("name", CORNERS)
+def test_the_native_engine_agrees_in_the_corners(name: str, corners: Batch) -> None:
+    assert difference(interpret(CORNERS[name]), corners.run(CORNERS[name]))[0] == ""
+
+
+@pytest.mark.slow
+def test_the_native_engine_agrees_with_the_interpreter_however_much_the_compiler_optimises() -> None:
+    """Bit for bit the same with more optimisation, and for a processor without fused multiplication."""
+    models = [drawn(Choices.seeded(11, case)) for case in range(6)]
+    batches = [Batch(models), Batch(models, "-O3"), Batch(models, "-O2", "-march=x86-64")]
+    for model in models:
+        plain, *others = [batch.run(model) for batch in batches]
+        found = compare(model, lambda _, run=plain: run)  # type: ignore[misc]
+        assert found.verdict != "differ", f"{found.why}\n{model!r}"
+        for other in others:
+            assert_same(plain, other)
 
 
 def simulated(model: Experiment, order: random.Random | None = None, **options: Any) -> Run:

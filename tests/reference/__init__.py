@@ -12,6 +12,8 @@
     reduce       the smallest model that shows what a model showed
     build        a simdl diagram from a spec
     compare      the two side by side, instant by instant
+    native       many experiments on the native engine, compiled together
+    judge        many models compared, in several processes
 
 `python -m tests.reference --count 1000` compares that many random models and goes on where it stopped.
 """

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from simdl import RK4, Run, Simulator
+from simdl.engine.simulator import CHECKED
 from simdl.simulate import finished
 from tests.reference.build import build, inputs_of, paths_of
 from tests.reference.interpreter import Event, Record, interpret
@@ -17,6 +18,7 @@ from tests.reference.spec import Experiment
 
 TOLERANCE = 1e-12
 JIGGLE = 1e-10
+Runner = Callable[[Experiment], Run]
 AMPLIFIED = 1e-8  # what a disturbance of JIGGLE may grow to in a fair comparison: a hundredfold
 
 
@@ -31,21 +33,26 @@ class Verdict:
     worst: float = 0.0
 
 
-def run(experiment: Experiment) -> Run:
-    """The experiment on the torch engine, everything recorded at its ticks and instants.
+def simulator(experiment: Experiment, engine: str = "torch") -> Simulator:
+    """The experiment before its start, everything recorded at its ticks and instants.
 
     The steps of `simulate`, which would record a model without clocks at a thousandth of the run instead.
     """
     torch.set_num_threads(1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of steps too long for accuracy, which is not the question
-        simulator = Simulator(
-            build(experiment.root), inputs=inputs_of(experiment), set=experiment.set, record=paths_of(experiment),
-            seed=experiment.seed, ids=torch.tensor([experiment.lane]), lanes=1,
-            solver=RK4(max_step=f"{experiment.max_step} ns"),
-        )  # fmt: skip
-        simulator.run_until(f"{experiment.until} ns")
-    return finished(simulator)
+    made = Simulator(
+        build(experiment.root), inputs=inputs_of(experiment), set=experiment.set, record=paths_of(experiment),
+        seed=experiment.seed, ids=torch.tensor([experiment.lane]), lanes=1,
+        solver=RK4(max_step=f"{experiment.max_step} ns"), engine=engine, threads=1,
+    )  # fmt: skip
+    made._checked = CHECKED  # whether steps are too long for accuracy is not the question
+    return made
+
+
+def run(experiment: Experiment) -> Run:
+    """The experiment on the torch engine."""
+    made = simulator(experiment)
+    made.run_until(f"{experiment.until} ns")
+    return finished(made)
 
 
 def fair(experiment: Experiment, record: Record) -> str:
@@ -60,14 +67,14 @@ def fair(experiment: Experiment, record: Record) -> str:
     return ""
 
 
-def compare(experiment: Experiment) -> Verdict:
+def compare(experiment: Experiment, runner: Runner = run) -> Verdict:
     """Run an experiment both ways and hold every value, at every instant, to 1e-12 of max(1, |value|)."""
     try:
         record = interpret(experiment)
     except Exhausted as error:
         return Verdict("unfair", f"{error} spends its budget")
     try:
-        why, worst = difference(record, run(experiment))
+        why, worst = difference(record, runner(experiment))
     except Exception as error:
         return Verdict("differ", f"{type(error).__name__}: {error}")
     unfair = fair(experiment, record) if why else ""

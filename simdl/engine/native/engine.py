@@ -37,7 +37,7 @@ class Built:
     kinds: tuple[Kind, ...]
     programs: dict[int, Program]
     inputs: tuple[str, ...]
-    library: ctypes.CDLL
+    library: Any
     reasons: dict[str, str] = field(default_factory=dict)
 
 
@@ -93,12 +93,17 @@ class Native:
         timed = tuple(k for k, x in s.setup.inputs.items() if x.times is not None)
         writer = Writer(lowering, self.width, self._queues(programs))
         self.source = assembled(writer, programs, timed, Walk(lowering) if self.walks else None)
-        library = load(self.source)
-        library.run.argtypes = [ctypes.c_void_p]
-        library.run.restype = ctypes.c_int32
+        library = self.load(self.source)
         built = Built(lowering, writer, every, programs, timed, library, reasons)
         kept[key] = built
         return built
+
+    def load(self, source: str) -> Any:
+        """The library of a source."""
+        library = load(source)
+        library.run.argtypes = [ctypes.c_void_p]
+        library.run.restype = ctypes.c_int32
+        return library
 
     def _queues(self, programs: dict[int, Program]) -> list[Queue]:
         found: dict[str, Queue] = {}
