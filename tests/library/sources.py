@@ -62,7 +62,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "Staircase": lambda: case(Staircase(width=0.13, steps=4), start=[0.0, 0.1, 0.35]),
     "Sine": lambda: case(Sine(frequency=1.7, bias=0.1), phase=[0.0, 1.0, math.pi]),
     "Pulse": lambda: case(Pulse(cycle=0.3, duty=0.4), start=[0.0, 0.05, 0.2]),
-    "Chirp": lambda: case(Chirp("logarithmic", f1=2.0, duration=0.8), f0=[0.5, 1.0, 2.0]),
+    "Chirp": lambda: case(Chirp("logarithmic", f1=2.0, duration=0.8, bias=2.0), f0=[0.5, 1.0, 2.0]),
     "Multisine": lambda: case(Multisine([1, 3, 4, 7]), rms=[0.5, 1.0, 2.0]),
     "PRBS": lambda: case(PRBS(7, period=0.1), start=[0, 17, 40]),
     "APRBS": lambda: case(APRBS(4, high=3.0, period=0.1)),
