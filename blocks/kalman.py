@@ -2,7 +2,8 @@
 
 import torch
 
-from simdl import Block, Input, Inputs, Output, Param, State, initial, jacobian, tick
+from simdl import Block, Input, Inputs, ModelError, Output, Param, State, initial, jacobian, tick
+from simdl.blocks.arithmetic import spread
 from simdl.linear import solve, times
 
 
@@ -49,7 +50,9 @@ class ExtendedKalmanFilter(Block):
     """The Kalman filter of x⁺ = f(x, *u) + w, y = h(x, *u) + v: linear around each estimate, by automatic derivatives.
 
     f and h take and give (lanes, n) and (lanes, p): plain functions of torch, such as a step of the plant's equations.
-    `u` is a list of at least one signal: controls, parameters, temperatures. Other names as in `KalmanFilter`.
+    `u` is a list of at least one signal: controls, parameters, temperatures. R is a matrix, or a function R(x, *u) that
+    gives (lanes, p, p); `keep`, a function of x, puts an estimate back where states can be (an angle, a charge).
+    `guess` is added to `start`, where the beginning is a signal. All else is as in `KalmanFilter`.
     Smith, Schmidt & McGee, NASA TR R-135 (1962).
 
     >>> from simdl import Diagram, Output, simulate
@@ -64,27 +67,35 @@ class ExtendedKalmanFilter(Block):
     2.0
     """
 
-    u, y, valid = Inputs(), Input(), Input(dtype="bool", default=True)
+    u, y, valid, guess = Inputs(), Input(), Input(dtype="bool", default=True), Input(default=0.0)
     Q: Param = Param()
-    R: Param = Param()
+    R: Param = Param(0.0)
     start: Param = Param()
     doubt: Param = Param()
     before, cov = State(), State()
     x, P, innovation = Output(), Output(), Output()
 
-    def __init__(self, f, h, **settings):
-        super().__init__(**settings)
-        self.f, self.h = f, h
+    def __init__(self, f, h, keep=None, **settings):
+        self.f, self.h, self.keep = f, h, keep or (lambda x: x)
+        self.noise = settings.pop("R", None)
+        if self.noise is None:
+            raise ModelError(f"{type(self).__name__}.R", "no value", "a covariance (p, p), or a function R(x, *u)")
+        super().__init__(**settings, **({} if callable(self.noise) else {"R": self.noise}))
 
     @initial
-    def begin(self, start, doubt):
-        return dict(before=start, cov=doubt)
+    def begin(self, start, doubt, guess):
+        return dict(before=start + spread(guess, start), cov=doubt)
+
+    def covariance(self, R, x, *u):
+        """R, or its function at x."""
+        return self.noise(x, *u) if callable(self.noise) else R
 
     @tick
     def filter(self, u, y, valid, before, cov, Q, R):
         seen, C = jacobian(lambda x: self.h(x, *u), before)
         innovation = column(y) - seen
-        x, P = correct(before, cov, innovation, C, R, valid)
+        x, P = correct(before, cov, innovation, C, self.covariance(R, before, *u), valid)
+        x = self.keep(x)
         ahead, A = jacobian(lambda x: self.f(x, *u), x)
         return dict(x=x, P=P, innovation=innovation, before=ahead, cov=A @ P @ A.mT + Q)
 

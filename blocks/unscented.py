@@ -2,17 +2,17 @@
 
 import torch
 
-from simdl import Block, Input, Inputs, Output, Param, State, initial, tick
-from simdl.blocks.kalman import column
+from simdl import Param, tick
+from simdl.blocks.kalman import ExtendedKalmanFilter, column
 from simdl.linear import cholesky, solve, times
 
 
-class UnscentedKalmanFilter(Block):
+class UnscentedKalmanFilter(ExtendedKalmanFilter):
     """The Kalman filter of x⁺ = f(x, *u) + w, y = h(x, *u) + v from 2 n + 1 points instead of derivatives.
 
     The points are x and x +- columns of chol((n + lam) P), lam = alpha^2 (n + kappa) - n; their weights lam / (n + lam)
-    and 1 / (2 (n + lam)), for covariances 1 - alpha^2 + beta more at the centre. Functions, `u`, Q, R, start, doubt and
-    valid as in `ExtendedKalmanFilter`. A lane whose P is no longer positive definite fails.
+    and 1 / (2 (n + lam)), for covariances 1 - alpha^2 + beta more at the centre. Other arguments as in
+    `ExtendedKalmanFilter`. A lane whose P is no longer positive definite fails.
     Julier & Uhlmann, Proc. IEEE 92 (2004); the scaled points of van der Merwe (2004).
 
     >>> from simdl import Diagram, Output, simulate
@@ -27,24 +27,9 @@ class UnscentedKalmanFilter(Block):
     2.0
     """
 
-    u, y, valid = Inputs(), Input(), Input(dtype="bool", default=True)
-    Q: Param = Param()
-    R: Param = Param()
-    start: Param = Param()
-    doubt: Param = Param()
     alpha: Param = Param(1.0, low=1e-6)
     beta: Param = Param(2.0)
     kappa: Param = Param(0.0)
-    before, cov = State(), State()
-    x, P, innovation = Output(), Output(), Output()
-
-    def __init__(self, f, h, **settings):
-        super().__init__(**settings)
-        self.f, self.h = f, h
-
-    @initial
-    def begin(self, start, doubt):
-        return dict(before=start, cov=doubt)
 
     @tick
     def filter(self, u, y, valid, before, cov, Q, R, alpha, beta, kappa):
@@ -57,9 +42,9 @@ class UnscentedKalmanFilter(Block):
         points = around(before, cov, total)
         seen, away = moments([self.h(point, *u) for point in points], centre)
         off, weighted = torch.stack(points, 1) - before.unsqueeze(1), spread.unsqueeze(2) * away
-        innovation, cov_y = column(y) - seen, away.mT @ weighted + R
+        innovation, cov_y = column(y) - seen, away.mT @ weighted + self.covariance(R, before, *u)
         gain = solve(cov_y, weighted.mT @ off).mT * valid.to(seen.dtype)[:, None, None]
-        x, P = before + times(gain, innovation), cov - gain @ cov_y @ gain.mT
+        x, P = self.keep(before + times(gain, innovation)), cov - gain @ cov_y @ gain.mT
 
         ahead, away = moments([self.f(point, *u) for point in around(x, P, total)], centre)
         return dict(x=x, P=P, innovation=innovation, before=ahead, cov=away.mT @ (spread.unsqueeze(2) * away) + Q)

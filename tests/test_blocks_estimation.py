@@ -371,6 +371,78 @@ class TestNonlinear:
             x, _ = Filtered(block, table, many=True).run()
             close(x[-1, 1], 0.7, 1e-3)
 
+    def test_serves_as_the_battery_s_filter(self) -> None:
+        """The scenario's own extended Kalman filter, with derivatives by hand, and this one with its equations.
+
+        They differ in one thing: the scenario's takes the resistance in h at the charge before the prediction.
+        """
+        from simdl.scenarios.battery_soc import cell, ocv
+        from simdl.scenarios.battery_soc.estimators import FRESH, JOINT, LOOP, Filter
+
+        def ahead(x: Tensor, current: Tensor, temperature: Tensor) -> Tensor:
+            soc, v1, v2, theta, h = x.unbind(1)
+            _, r1, r2 = cell.resistances(soc, temperature)
+            flown = current / (3600 * cell.usable(torch.full_like(soc, FRESH), temperature))
+            a1 = torch.exp(-1 / (r1.detach() * theta * cell.TRANSFER_CAPACITANCE))
+            a2 = torch.exp(-1 / (r2.detach() * theta * cell.DIFFUSION_CAPACITANCE))
+            h = h - cell.HYSTERESIS_RATE * (flown.abs() * h.detach() + flown)
+            v1 = a1 * v1 + r1.detach() * theta * (1 - a1) * current
+            v2 = a2 * v2 + r2.detach() * theta * (1 - a2) * current
+            return torch.stack([soc - flown, v1, v2, theta, h], 1)
+
+        def voltage(x: Tensor, current: Tensor, temperature: Tensor) -> Tensor:
+            soc, v1, v2, theta, h = x.unbind(1)
+            r0, _, _ = cell.resistances(soc.detach(), temperature)
+            window = ocv.X_EMPTY, ocv.X_FULL - ocv.X_EMPTY, ocv.Y_EMPTY, ocv.Y_EMPTY - ocv.Y_FULL
+            return (ocv.ocv(soc, *window) + LOOP * h - v1 - v2 - theta * r0 * current)[:, None]
+
+        def noise(x: Tensor, current: Tensor, temperature: Tensor) -> Tensor:
+            return (JOINT["volt_noise"] ** 2 + (JOINT["current_noise"] * current) ** 2)[:, None, None]
+
+        def keep(x: Tensor) -> Tensor:
+            soc, v1, v2, theta, h = x.unbind(1)
+            return torch.stack([soc.clamp(-0.02, 1.02), v1, v2, theta.clamp(0.4, 4.0), h], 1)
+
+        rng = np.random.default_rng(6)
+        current = torch.as_tensor(3 * rng.normal(size=(300, 1)) + 1.0)
+        measured = torch.as_tensor(3.7 + 0.05 * rng.normal(size=(300, 1)))
+
+        class Both(Diagram):
+            one, other = Output(), Output()
+
+            def __init__(self) -> None:
+                self.i, self.v = Rows(table=current, period=1), Rows(table=measured, period=1)
+                self.own = Filter(**JOINT)
+                self.own.voltage, self.own.current = self.v.y[0], self.i.y[0]
+                self.own.temperature, self.own.guess = 25.0, 0.6
+                walks = np.array([JOINT["soc_walk"], *[JOINT["voltage_walk"]] * 2, JOINT["scale_walk"], 0.0])
+                relaxed = JOINT["relaxation_deviation"]
+                doubts = np.array([JOINT["guess_deviation"], 0.3 * relaxed, relaxed, JOINT["scale_deviation"], 0.0])
+                self.ekf = ExtendedKalmanFilter(
+                    ahead, voltage, keep, R=noise, Q=np.diag(walks**2), start=[0.0, 0.0, 0.0, 1.0, 0.0],
+                    doubt=np.diag(doubts**2), period=1,
+                )  # fmt: skip
+                self.ekf.guess = torch.tensor([0.6, 0.0, 0.0, 0.0, 0.0], dtype=torch.float64)
+                self.ekf.y, self.ekf.u = self.v.y, [self.i.y[0], 25.0]
+                self.one, self.other = self.own.soc, self.ekf.x
+
+        run = simulate(Both(), 299, engine="torch")
+        assert float(run["one"].values.std()) > 1e-3
+        close(run["other"].values[0, :, 0], run["one"].values[0], 1e-6)
+
+    def test_an_estimate_is_kept_where_states_can_be(self) -> None:
+        block = ExtendedKalmanFilter(
+            lambda x, u: x, lambda x, u: x, keep=lambda x: x.clamp(0.0, 1.0), R=lambda x, u: 0.01 + 0 * x[:, :, None],
+            Q=[[0.1]], start=[0.5], doubt=[[1.0]], period=0.1,
+        )  # fmt: skip
+        x, _ = Filtered(block, torch.tensor([[3.0], [-2.0], [0.4]], dtype=torch.float64), many=True).run()
+        close(x[:2, 0], [1.0, 0.0])
+        assert 0.0 < float(x[2, 0]) < 0.4
+
+    def test_a_filter_without_covariance_is_refused(self) -> None:
+        with pytest.raises(ModelError, match="a covariance"):
+            ExtendedKalmanFilter(swing, sight, Q=PENDULUM["Q"], start=[0.0, 0.0], doubt=PENDULUM["doubt"], period=0.1)
+
     def test_a_lane_whose_covariance_is_not_positive_fails_alone(self) -> None:
         block = UnscentedKalmanFilter(swing, sight, **tensors(**PENDULUM), period=0.1)
         model = Filtered(block, torch.as_tensor(watched_pendulum()[1]), many=True)
