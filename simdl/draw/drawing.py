@@ -9,11 +9,11 @@ from typing import get_args
 
 from simdl.block import Declared
 from simdl.compile import Model, compile_model
-from simdl.declarations import Input, Inputs, Output
+from simdl.declarations import Input, Inputs, Output, State
 from simdl.draw.layout import Direction, lay_out, measure
 from simdl.draw.reader import read
 from simdl.draw.scene import Scene, scene, single
-from simdl.draw.sketch import Box, Kind
+from simdl.draw.sketch import EXTERNAL, Box, Kind
 from simdl.draw.svg import svg
 from simdl.draw.text import short, xml
 from simdl.draw.words import port_label
@@ -103,16 +103,18 @@ def draw(
 
 
 def picture(block: type[Declared], text: str = "", *, name: str = "") -> Drawing:
-    """The picture of a kind of block by itself: its declared ports with their units.
+    """The picture of a kind of block by itself: its inputs, its outputs (its states where it has none), crossings.
 
     text: what else is to be said in a notebook; name: what to call it, its class when not given."""
     title = short(name or block.__name__, 32)
-    box = Box("block", "", title)
+    declared = block.declared().values()
+    shown = (Output, OutputMethod) if any(isinstance(d, Output | OutputMethod) for d in declared) else (State,)
+    box = Box("block", "", title, rate=EXTERNAL)
     for port, declaration in block.declared().items():
         label = port_label(port, declaration)
         if isinstance(declaration, Input | Inputs):
             box.add("in", port, f"{label} …" if isinstance(declaration, Inputs) else label, declaration.unit)
-        elif isinstance(declaration, Output | OutputMethod):
+        elif isinstance(declaration, shown):
             box.add("out", port, label, declaration.unit)
         elif isinstance(declaration, Crossing):
             box.add("out", port, label, mark="crossing")

@@ -89,13 +89,12 @@ def single(box: Box) -> Scene:
     """The picture of one block by itself, with stubs at its ports."""
     box.x = box.y = 0.0
     shapes = []
+    stub = max([26.0, *(width(pin.unit, UNIT) + 14 for pin in (*box.ins, *box.outs))])
     for pin in (*box.ins, *box.outs):
         x, y = pin.point = (0.0 if pin.side == "in" else box.width, pin.offset)
-        begin, end = ((x - 26, y), (x, y)) if pin.side == "in" else ((x, y), (x + 26, y))
+        begin, end = ((x - stub, y), (x, y)) if pin.side == "in" else ((x, y), (x + stub, y))
         shapes += [Shape("line", (begin, end), stroke="soft", thick=1.4), _arrow(end, "right", "soft")]
-        if pin.unit:
-            place = (x - 12, y - 4) if pin.side == "in" else (x + 4, y - 4)
-            shapes.append(_text(place, pin.unit, UNIT, "soft", "end" if pin.side == "in" else "start"))
+        shapes += [_text((begin[0] + 4, y - 4), pin.unit, UNIT, "soft")] if pin.unit else []
     shapes += _box(box, "right")
     extents = [shape.extent for shape in shapes]
     left, top = min(e[0] for e in extents) - 4, min(e[1] for e in extents) - 4

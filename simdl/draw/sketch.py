@@ -24,7 +24,7 @@ class Rate:
 
 
 EXTERNAL = Rate("from outside")
-SEVERAL = Rate("several rates")
+SEVERAL = Rate("several rates", dash=(4, 2, 1, 2))
 CONSTANT = Rate("constant", dash=(1, 3))
 
 
