@@ -27,8 +27,10 @@ def check_engine(engine: str) -> str:
 
 def why_not(simulator: Simulator) -> str:
     """What about a run the native engine does not do; nothing when it does."""
-    if simulator.grad:
-        return "gradients"
+    if simulator.grad and simulator.solver.adaptive:
+        return "gradients through adaptive steps"
+    if simulator.grad and (simulator.model.crossings or simulator.segments.events):
+        return "gradients through crossings, hits and edges of single lanes"
     if simulator.setup.device.type != "cpu":
         return f"the device {simulator.setup.device}"
     return ""

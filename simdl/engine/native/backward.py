@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from simdl.engine.native.entry import Entry
-from simdl.engine.native.ir import STAGE, TYPES, Value
+from simdl.engine.native.ir import STAGE, TYPES, Graph, Value
 from simdl.engine.native.lower import GROUPS, Lowering, Program
+from simdl.engine.native.simplify import simplified
 from simdl.engine.native.tables import Table
 from simdl.engine.native.tracer import Tracer
 from simdl.engine.setup import Setup
@@ -53,7 +54,7 @@ class Back(Program):
         return [*super().values(), *self.added]
 
     def signature(self) -> Any:
-        return super().signature(), self.taken, self.totals
+        return super().signature(), self.taken, tuple(v.index for v in self.added)
 
 
 @dataclass(eq=False)
@@ -62,6 +63,19 @@ class Joint:
 
     program: Program
     back: Back
+
+    def simplify(self, graph: Graph) -> Joint:
+        """The same with cheaper operations, the same ones in both."""
+        program, back = self.program, self.back
+        new = iter(simplified(graph, [*program.values(), *back.values()]))
+        program.stores = {name: next(new) for name in program.stores}
+        program.records = {key: next(new) for key in program.records}
+        for push in program.pushes:
+            push.values = {key: next(new) for key in push.values}
+            push.mask = next(new) if push.mask is not None else None
+        back.stores = {name: next(new) for name in back.stores}
+        back.added = tuple(new)
+        return self
 
 
 class Differentiating(Tracer):
@@ -74,8 +88,8 @@ class Differentiating(Tracer):
         self.wanted = wanted
         self.leaves: dict[int, Tensor] = {}  # weights and other tensors from outside that require gradients
         self.totals: list[Total] = []
+        self.programs = 0  # so far: each has totals of its own
         self._numbers: dict[Any, int] = {}
-        self.reached: set[str] = set()
         self.placeholders: dict[str, Tensor] = {}
 
     @contextmanager
@@ -137,7 +151,7 @@ class Differentiating(Tracer):
         """A result that is a sum over lanes."""
         kind = TYPES[out.dtype]
         given = tuple(self.graph.cast(a, kind) for a in args)
-        key = (*(a.index for a in given), attr, kind)
+        key = (self.programs, *(a.index for a in given), attr, kind)
         number = self._numbers.setdefault(key, len(self.totals))
         if number == len(self.totals):
             self.totals.append(Total(given, attr, kind, tuple(out.shape)))
@@ -222,10 +236,12 @@ class Gradients(Lowering):
                 del self.differentiating.placeholders[name]
         program = make()
         with self.differentiating.recording():
-            return Joint(program, self._back(program))
+            back = self._back(program)
+        return Joint(program, back).simplify(self.graph)
 
     def _back(self, program: Program) -> Back:
         tracer = self.differentiating
+        tracer.programs += 1
         found = {f"store:{name}" for name in program.stores} | {f"record:{key}" for key in program.records}
         outs = {
             name: tensor for name, tensor in program.tensors.items()
