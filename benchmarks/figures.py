@@ -45,6 +45,15 @@ def _style(results: Results, tool: str) -> dict[str, Any]:
     return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
 
 
+def _plain(axes: Any, steps: tuple[float, ...]) -> None:
+    """Numbers instead of powers at the ticks of a log axis, none at the small ones, where they would overlap."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.xaxis.set_major_locator(LogLocator(subs=steps))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
 def _bars(results: Results, plt: Any, rows: list[tuple[str, float, float, float]], label: str, unit: float) -> Any:
     """Horizontal bars on a log axis with the value at the end of each, fastest on top."""
     rows = sorted(rows, key=lambda row: -row[1])
@@ -57,7 +66,7 @@ def _bars(results: Results, plt: Any, rows: list[tuple[str, float, float, float]
                       va="center", fontsize=9)  # fmt: skip
     axes.set_yticks(range(len(rows)), [_title(results, row[0]) for row in rows])
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    _plain(axes, (1.0,))
     least, most = min(r[2] for r in rows) * unit, max(r[3] for r in rows) * unit
     axes.set_xlim(least / 2, most * 3)
     axes.grid(axis="x", alpha=0.3)
@@ -125,7 +134,7 @@ def _cold(results: Results, plt: Any) -> Any:
         axes.plot([min(ends), max(ends)], [place, place], color="#999999", linewidth=1.2, zorder=0)
     axes.set_yticks(range(len(tools)), [_title(results, tool) for tool in reversed(tools)])
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    _plain(axes, (1.0, 2.0, 5.0))
     axes.set_ylim(-0.7, len(tools) - 0.3)
     axes.grid(axis="x", alpha=0.3)
     axes.set_xlabel("start of the process to the first result, less the import of the tool [s], wall clock, log scale")
