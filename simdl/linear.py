@@ -28,6 +28,8 @@ def jacobian(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, T
     value, pull = found
     if x.ndim == 1:
         return value, pull(torch.ones_like(value))[0]
+    if value.shape[1] == 0:
+        return value, x.new_zeros(len(x), 0, x.shape[1])
     rows = torch.eye(value.shape[1], dtype=value.dtype, device=value.device).unbind(0)
     return value, torch.stack([pull(row.unsqueeze(0) + torch.zeros_like(value))[0] for row in rows], dim=1)
 

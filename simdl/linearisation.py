@@ -31,8 +31,8 @@ def linearise(
 
     x0, u0: values by name, or all in order of declaration, flattened. A function takes and gives (lanes, n), and
     `outputs` is its y(x, u), all states when not given. With `period`, a block or function in continuous time is
-    sampled with its input held (zero-order hold); a block with a period is linearised over one tick, its outputs as
-    that tick computes them, and has no other period.
+    sampled with its input held (zero-order hold). A block with a period, such as a network, is linearised over one
+    tick, its outputs as that tick computes them, and has no other period.
 
     >>> model = linearise(lambda x, u: torch.sin(x) + 2 * u, [0.0], [0.0])
     >>> model.A.tolist(), model.B.tolist()

@@ -11,7 +11,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from simdl import RK4, Diagram, Input, LinearModel, ModelError, Output, Tsit5, linearise, simulate, stack
+from simdl import (
+    RK4,
+    Diagram,
+    Input,
+    LinearModel,
+    ModelError,
+    Network,
+    Output,
+    Recurrent,
+    Tsit5,
+    linearise,
+    simulate,
+    stack,
+)
 from simdl.blocks import (
     LQG,
     LQR,
@@ -261,6 +274,24 @@ class TestLinearise:
 
         loop = Loop()
         close(simulate(loop, 8, set={loop.plant.theta: math.pi + 0.4})["theta"].at(8), [math.pi], 1e-5)
+
+    def test_networks_are_linearised_too(self) -> None:
+        torch.manual_seed(1)
+        module = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1)).double()
+        network = Network(module, period="20 ms", inputs=("theta", "omega"), outputs=("torque",))
+        model = linearise(network, {}, {"theta": 0.3, "omega": -0.2})
+        hidden = torch.tanh(module[0](torch.tensor([0.3, -0.2], dtype=torch.float64)))
+        close(model.D, ((module[2].weight * (1 - hidden**2)) @ module[0].weight).detach())
+
+        gru = torch.nn.GRU(1, 3, batch_first=True).double()
+        recurrent = Recurrent(gru, period="1 s", inputs=("u",), outputs=("a", "b", "c"))
+        model = linearise(recurrent, [0.1, 0.2, -0.3], {"u": 0.5})
+        cell = torch.nn.GRUCell(1, 3).double()
+        cell.load_state_dict({name.removesuffix("_l0"): value for name, value in gru.state_dict().items()})
+        point = (torch.tensor([[0.5]], dtype=torch.float64), torch.tensor([[0.1, 0.2, -0.3]], dtype=torch.float64))
+        by_u, by_h = torch.autograd.functional.jacobian(cell, point)
+        close(model.A, by_h[0, :, 0])
+        close(model.B, by_u[0, :, 0])
 
     @pytest.mark.parametrize(
         ("x0", "u0", "text"),
