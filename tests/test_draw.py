@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -590,3 +591,32 @@ def test_the_page_of_a_campaign_shows_the_loop() -> None:
     assert 'role="img"' in figure and draw(campaign.model).sentence in figure
     for path in campaign.model.blocks:
         assert path in figure
+
+
+FAMILIES = sorted(file.stem for file in (Path(__file__).parent / "library").glob("[!_]*.py"))
+
+
+@pytest.mark.parametrize("direction", ["right", "down"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_case_of_the_library_is_drawn(family: str, direction: Any) -> None:
+    for name, case in import_module(f"tests.library.{family}").CASES.items():
+        drawing = draw(case()[0], direction=direction)
+        ElementTree.fromstring(drawing.svg)
+        driven = {wire.target for wire in wires(drawing)}
+        for frame in drawing.root.all():
+            for i, box in enumerate(frame.boxes):
+                assert all(apart(box, other) for other in frame.boxes[:i]), name
+                unwired = [pin for pin in box.ins if pin not in driven and box.kind != "output"]
+                assert all(" = " in pin.label for pin in unwired), f"{name}: {box.path}"
+            for wire in frame.wires:
+                for a, b in pairwise(wire.points):
+                    assert not any(enters(a, b, box) for box in frame.boxes), name
+
+
+def test_a_block_as_the_input_of_a_run_leaves_the_input_in_the_picture() -> None:
+    from simdl import RK4, simulate
+    from simdl.blocks import Ramp
+
+    servo = Servo(latency=None)
+    run = simulate(servo, 0.1, inputs={servo.r: Ramp()}, solver=RK4(max_step=0.01))
+    assert draw(run.model).svg == servo.draw().svg
