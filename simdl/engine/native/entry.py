@@ -47,8 +47,10 @@ def read(found: Tensor, lanes: int, stride: int) -> tuple[Tensor, tuple[int, int
     if not bool(((lane != 0) & ~filled).any()):
         same = _constant_axis(element, lanes)
         return (element.reshape(-1), None) if same is None else same
+    if not found.numel():
+        return element.reshape(-1), None
     for axis, size in enumerate(found.shape):
-        if size % lanes:
+        if size % lanes or not size:
             continue
         for before in _divisors(size // lanes):
             after = size // lanes // before

@@ -26,6 +26,12 @@ POINTWISE = frozenset(_INFIX) | _FUNCTIONS | frozenset(
     "neg not invert where isnan isinf isfinite frac shl shr trunc_divide fma".split()
 ) | {f"to_{name}" for name in C_TYPES}  # fmt: skip
 
+HEAVY = frozenset(
+    "sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh exp exp2 expm1 log log2 log10 log1p sigmoid erf "
+    "hypot pow fmod remainder floor_divide".split()
+)
+"""Operations that are many instructions; of more than a few floating point elements they are calls."""
+
 DECISIONS = frozenset("eq ne lt le gt ge floor ceil trunc round frac sign fmod remainder floor_divide".split())
 """Operations whose result may jump when an argument moves by its last bit."""
 
@@ -81,3 +87,23 @@ def _cast(to: str, arg: str, given: str) -> str:
     if to not in FLOATS and given in FLOATS:
         return f"({C_TYPES[to]})i_whole((double){arg})"
     return f"(({C_TYPES[to]}){arg})"
+
+
+def combined(kind: str, a: str, b: str, type: str) -> str:
+    """One more element in a reduction."""
+    end = "f" if type == "f4" else ""
+    if kind == "sum":
+        return f"({a} + {b})" if type != "b1" else f"({a} | {b})"
+    if kind == "prod":
+        return f"({a} * {b})"
+    if kind in ("any", "all"):
+        return f"({a} {'|' if kind == 'any' else '&'} {b})"
+    if type in FLOATS:
+        return f"m_{kind}imum{end}({a}, {b})"
+    return f"i_{kind}({a}, {b})"
+
+
+def better(kind: str, a: str, best: str, type: str) -> str:
+    """Whether an element is the new extreme; NaN is, and stays."""
+    text = f"({a} {'>' if kind == 'argmax' else '<'} {best})"
+    return f"({text} | (({a} != {a}) & ({best} == {best})))" if type in FLOATS else text

@@ -72,9 +72,9 @@ class Value:
         return f"v{self.index}:{self.type}[{self.size}] = {self.op}({args})"
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True)
 class Loop:
-    """The body of a repeat: inputs of a turn, the index of the turn, and what they become."""
+    """The body of a repeat: inputs of a turn, the index of the turn, and what they become. Equal if it does the same."""
 
     turns: int
     state: tuple[Value, ...]

@@ -1,7 +1,8 @@
 """From torch calls to lane programs: a dispatch mode that records what is computed on registered tensors.
 
 Everything runs for real, on placeholder lanes; what depends on registered tensors becomes values of the graph. What
-depends on weights and constants alone is a *table*: computed in torch before a run, shared by all lanes.
+depends on weights and constants alone is a *table*: computed in torch before a run, shared by all lanes. A result that
+no rule describes, or that mixes lanes, is an error only where it is used.
 """
 
 from __future__ import annotations
@@ -14,28 +15,21 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_map
 
 from simdl.engine.native.entry import Entry, labels, read
 from simdl.engine.native.ir import TYPES, Graph, Loop, Value
+from simdl.engine.native.registry import RULES
+from simdl.engine.native.sharing import changed_in_place, seen_through, storage
+from simdl.engine.native.tables import Table, replay
 from simdl.errors import LoweringError
 from simdl.tracing import traced_by
 
-Rule = Callable[..., None]
-RULES: dict[str, Rule] = {}  # aten packet name, such as "add", or full name, such as "split.Tensor"
 LIMIT = 200_000  # values of a graph: more is a model that should not be unrolled
 PRIMES = (53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103)
-
-
-@dataclass(eq=False)
-class Table:
-    """A tensor shared by all lanes: given (weights, constants of a block), or computed from such by torch calls."""
-
-    tensor: Tensor  # its value while tracing
-    call: tuple[Any, tuple[Any, ...], dict[str, Any], int] | None = None  # function, arguments, and which result
-    fixed: bool = False  # made of literals only
-    key: str = ""  # of a parameter that all lanes share
+_UNWRITTEN = frozenset(("empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "empty_permuted"))
+_LITERAL = frozenset(("lift_fresh", "lift_fresh_copy"))
 
 
 @dataclass(eq=False)
@@ -49,7 +43,7 @@ class Outside:
 
 
 class Tracer(TorchDispatchMode):
-    """Records into a graph. `with tracer.on("block.path"): ...` names what an operation that cannot be lowered is in."""
+    """Records into a graph. `where` names what an operation that cannot be lowered is in."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -65,54 +59,129 @@ class Tracer(TorchDispatchMode):
         self.kept: list[Any] = []  # tensors by whose identity something is known
         self.outside: list[Outside] = []
         self.where = "model"
+        self.depth = 0  # of loops
+        self._later: dict[int, Callable[[], None]] = {}
+        self._memory: dict[int, dict[int, Tensor]] = {}  # storage -> known tensors in it
 
     @contextmanager
     def recording(self) -> Iterator[None]:
         """Record everything that torch computes inside."""
         enabled = torch._C._get_mkldnn_enabled()  # its recurrent layers are one operation for a whole sequence
+        fast = torch.backends.mha.get_fastpath_enabled()  # so are its transformers
         torch._C._set_mkldnn_enabled(False)
+        torch.backends.mha.set_fastpath_enabled(False)
         try:
             with torch.no_grad(), traced_by(self), self:
                 yield
         finally:
             torch._C._set_mkldnn_enabled(enabled)
+            torch.backends.mha.set_fastpath_enabled(fast)
 
-    # -- registered tensors ---------------------------------------------------------------------------------------
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let torch compute without being recorded."""
+        with _disable_current_modes():
+            yield
+
+    # -- what is known of tensors ---------------------------------------------------------------------------------
 
     def register(self, tensor: Tensor, name: str, level: int) -> Tensor:
         """A tensor (lanes, *shape) as an input of the program. Returns the tensor to use."""
-        fresh = tensor.clone(memory_format=torch.contiguous_format)
-        size = fresh[0].numel()
+        with self.paused():
+            fresh = tensor.clone(memory_format=torch.contiguous_format)
+            size = fresh[0].numel()
         value = self.graph.input(name, TYPES[fresh.dtype], size, level)
         self.put(fresh, Entry(value, tuple(fresh.shape), (0, 1, 1)))
         return fresh
 
     def put(self, tensor: Tensor, entry: Entry) -> None:
+        """A tensor has this value."""
         self.entries[id(tensor)] = entry
-        self.kept.append(tensor)
+        self._later.pop(id(tensor), None)
+        self._keep(tensor)
 
     def share(self, tensor: Tensor, key: str) -> Tensor:
         """A tensor (lanes, *shape) with the same values in all lanes, given anew for every run under this key."""
         fresh = tensor.clone()
         self.tables[id(fresh)] = Table(fresh, key=key)
-        self.kept.append(fresh)
+        self._keep(fresh)
         return fresh
+
+    def literal(self, tensor: Tensor) -> None:
+        """A tensor whose numbers are written in the model."""
+        self.tables[id(tensor)] = Table(tensor, fixed=True)
+        self._keep(tensor)
+
+    def later(self, tensor: Tensor, make: Callable[[], None]) -> None:
+        """A tensor whose value is recorded when it is used: `make` puts it, or raises LoweringError."""
+        if id(tensor) not in self.entries:
+            self._later[id(tensor)] = make
+            self._keep(tensor)
+
+    def refuse(self, tensor: Tensor, found: str, expected: str) -> None:
+        """A tensor that nothing may use."""
+        where = self.where
+
+        def make() -> None:
+            raise LoweringError(where, found, expected)
+
+        self.later(tensor, make)
+
+    def stand_in(self, copy: Tensor, original: Tensor) -> None:
+        """A copy of a known tensor."""
+        if self.varies(original):
+            self.put(copy, self.known(original))
+        else:
+            table = self._table(original)
+            self.tables[id(copy)] = Table(copy, fixed=True) if table.fixed else table
+            self._keep(copy)
+
+    def same(self, tensor: Tensor, other: Tensor) -> None:
+        """A tensor has the value of another one."""
+        entry = self.known(other)
+        if tuple(tensor.shape) == entry.shape:
+            self.record(tensor, entry.value, entry.lane)
+        else:
+            lane = self.lanes_of(tuple(tensor.shape), [other])
+            self.record(tensor, self.aligned(entry, tuple(tensor.shape), lane), lane)
+
+    def sharing(self, tensor: Tensor) -> list[Tensor]:
+        """The known tensors in the memory of a tensor."""
+        return list(self._memory.get(storage(tensor), {}).values())
+
+    def varies(self, tensor: Tensor) -> bool:
+        """Whether a tensor depends on registered ones."""
+        if id(tensor) in self.entries or id(tensor) in self._later:
+            return True
+        if id(tensor) in self.tables:
+            return False
+        others = [t for t in self.sharing(tensor) if id(t) in self.entries]
+        entry = seen_through(self, tensor, others) if others else None
+        if entry is not None:
+            self.put(tensor, entry)
+        return entry is not None
 
     def known(self, tensor: Tensor) -> Entry:
         """The entry of any tensor; one that is not registered is a table."""
-        found = self.entries.get(id(tensor))
-        if found is not None:
-            return found
+        if id(tensor) in self._later:
+            self._later.pop(id(tensor))()
+        if self.varies(tensor):
+            return self.entries[id(tensor)]
+        if tensor.dtype not in TYPES:
+            raise LoweringError(self.where, f"{tensor.dtype} values", "float64, float32 or whole numbers")
+        with self.paused():
+            return self._shared_entry(tensor)
+
+    def _shared_entry(self, tensor: Tensor) -> Entry:
+        """The entry of a table: an array of the program, or a number where all elements are one literal."""
         table = self._table(tensor)
-        element = torch.arange(max(1, tensor.numel())).reshape(tensor.shape if tensor.numel() else (1,))
+        element = torch.arange(tensor.numel()).reshape(tensor.shape)
         lane: tuple[int, int, int] | None = None
         data = tensor.detach()
         for axis, size in enumerate(tensor.shape):
             if size == self.lanes and bool((_bits(data) == _bits(data.select(axis, 0).unsqueeze(axis))).all()):
                 lane, element, data = (axis, 1, 1), element.select(axis, 0), data.select(axis, 0)
                 break
-        if tensor.dtype not in TYPES:
-            raise LoweringError(self.where, f"{tensor.dtype} values", "float64, float32 or whole numbers")
         kind = TYPES[tensor.dtype]
         flat = data.reshape(-1)
         if table.fixed and flat.numel() and bool((_bits(flat) == _bits(flat[:1])).all()):
@@ -120,7 +189,7 @@ class Tracer(TorchDispatchMode):
         else:
             number = self.used.setdefault(id(tensor), len(self.order))
             if number == len(self.order):
-                self.order.append(table)
+                self.order.append(Table(tensor.clone(), fixed=True) if table.fixed else table)
             whole = self.graph.make("array", (), number, kind, tensor.numel())
             value = self.graph.view(whole, element.reshape(-1).numpy())
         return Entry(value, tuple(tensor.shape), lane)
@@ -129,52 +198,83 @@ class Tracer(TorchDispatchMode):
         found = self.tables.get(id(tensor))
         if found is None:
             found = self.tables[id(tensor)] = Table(tensor)
-            self.kept.append(tensor)
+            self._keep(tensor)
         return found
+
+    def _keep(self, tensor: Tensor) -> None:
+        self.kept.append(tensor)
+        self._memory.setdefault(storage(tensor), {})[id(tensor)] = tensor
 
     # -- recording ------------------------------------------------------------------------------------------------
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+        args, kwargs = tree_map(self._written, (args, kwargs or {}))
         tensors = [t for t in tree_flatten((args, kwargs))[0] if isinstance(t, Tensor)]
-        if not any(id(t) in self.entries for t in tensors):
+        if not any(self.varies(t) for t in tensors):
             return self._shared(func, args, kwargs, tensors)
         name = func.overloadpacket.__name__
         if name.endswith("_") and not name.startswith("_") and func._schema.is_mutable:
-            return self._in_place(func, name, args, kwargs)
+            return changed_in_place(self, func, name, args, kwargs)
         if "out" in kwargs or func._schema.is_mutable:
             raise LoweringError(self.where, f"{func.name()}, which changes its arguments", "operations that do not")
         if not any("Tensor" in str(r.type) for r in func._schema.returns):
+            if name in ("item", "_local_scalar_dense", "is_nonzero", "equal", "allclose"):
+                raise LoweringError(self.where, f"{func.name()}, which asks for a number", "torch.where on masks")
             return func(*args, **kwargs)  # a question about the form, such as is_same_size
         rule = RULES.get(f"{name}.{func._overloadname}") or RULES.get(name)
         if rule is None:
             return self._decomposed(func, args, kwargs)
         out = func(*args, **kwargs)
         rule(self, func, out, *args, **kwargs)
+        for i, one in enumerate(out if isinstance(out, tuple | list) else [out]):
+            if isinstance(one, Tensor) and id(one) not in self.entries and id(one) not in self.tables:
+                self.later(one, functools.partial(self._unknown, self.where, f"result {i} of {func.name()}"))
         if len(self.graph.values) > LIMIT:
             raise LoweringError(self.where, f"more than {LIMIT} operations", "a smaller model",
                                 "write long loops with simdl.repeat")  # fmt: skip
         return out
 
+    @staticmethod
+    def _unknown(where: str, what: str) -> None:
+        raise LoweringError(where, what, "results that can be lowered to C")
+
+    def _written(self, x: Any) -> Any:
+        """Zeros that torch keeps without memory, as zeros with memory."""
+        if isinstance(x, Tensor) and x._is_zerotensor():
+            with self.paused():
+                x = torch.zeros(x.shape, dtype=x.dtype)
+            self.literal(x)
+        return x
+
     def _shared(self, func: Any, args: Any, kwargs: Any, tensors: list[Tensor]) -> Any:
         """A call on tables, or on literals."""
-        out = func(*args, **kwargs)
-        literal = func.overloadpacket.__name__ in ("lift_fresh", "lift_fresh_copy")
-        fixed = literal or all((table := self.tables.get(id(t))) is not None and table.fixed for t in tensors)
+        name = func.overloadpacket.__name__
+        if name == "_efficientzerotensor":
+            out = torch.zeros(args[0], dtype=kwargs.get("dtype"))
+        else:
+            out = func(*args, **kwargs)
+        if name in _UNWRITTEN:
+            out.zero_()  # what is not written yet is the same in all lanes
+        fixed = name in _LITERAL or all((t := self.tables.get(id(x))) is not None and t.fixed for x in tensors)
         if func._schema.is_mutable:
             if not fixed:
                 raise LoweringError(self.where, f"{func.name()} on weights or constants", "operations that do not "
                                     "change their arguments")  # fmt: skip
+            for tensor in tensors[:1]:
+                for other in self.sharing(tensor):
+                    self.used.pop(id(other), None)
             return out
         results = [out] if isinstance(out, Tensor) else list(out) if isinstance(out, tuple | list) else []
         for i, one in enumerate(results):
             if isinstance(one, Tensor) and not any(one is t for t in tensors):
                 call = None if fixed else (func, args, kwargs, i if not isinstance(out, Tensor) else -1)
                 self.tables[id(one)] = Table(one, call, fixed)
-                self.kept.append(one)
+                self._keep(one)
         return out
 
     def _decomposed(self, func: Any, args: Any, kwargs: Any) -> Any:
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            raise LoweringError(self.where, f"{func.name()}, which draws random numbers", "a declared Noise")
         table = _decompositions().get(func)
         try:
             with self:
@@ -187,61 +287,6 @@ class Tracer(TorchDispatchMode):
             raise LoweringError(self.where, f"the operation {func.name()}", "one that can be lowered to C")
         return out
 
-    def _in_place(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
-        """x.add_(y) as a new value under the same tensor; other views of what changed may not be read any more."""
-        target: Tensor = args[0]
-        packet = getattr(torch.ops.aten, name[:-1], None)
-        if packet is None or not isinstance(target, Tensor):
-            raise LoweringError(self.where, f"{func.name()}, which changes its arguments", "operations that do not")
-        before = target.clone()
-        if id(target) in self.entries:
-            self.put(before, self.entries[id(target)])
-        else:
-            self.tables[id(before)] = self._table(target)
-            self.kept.append(before)
-        if name == "copy_":
-            lane = self.lanes_of(tuple(target.shape), [args[1], before])
-            value = self.aligned(self.known(args[1]), tuple(target.shape), lane)
-            size = target.numel() // (self.lanes if lane is not None else 1)
-            kind = TYPES[target.dtype]
-            new = Entry(self.graph.expanded(self.graph.cast(value, kind), size), tuple(target.shape), lane)
-        else:
-            with self:
-                result = packet(before, *args[1:], **kwargs)
-            new = self.known(result)
-            if result.dtype != target.dtype:
-                new = Entry(self.graph.cast(new.value, TYPES[target.dtype]), new.shape, new.lane)
-        others = self._sharing(target)
-        func(*args, **kwargs)
-        self.put(target, new)
-        for tensor, old in others:
-            self._overwrite(tensor, old, target, new)
-        return target
-
-    def _sharing(self, target: Tensor) -> list[tuple[Tensor, Entry]]:
-        """The other known tensors that share memory with one that is going to change."""
-        storage = target.untyped_storage().data_ptr()
-        touched = _places(target)
-        return [
-            (tensor, self.known(tensor))
-            for tensor in {id(t): t for t in self.kept if isinstance(t, Tensor)}.values()
-            if tensor is not target and tensor.untyped_storage().data_ptr() == storage
-            and bool(torch.isin(_places(tensor), touched).any())
-        ]  # fmt: skip
-
-    def _overwrite(self, tensor: Tensor, old: Entry, target: Tensor, new: Entry) -> None:
-        """A tensor of which another one's change has changed a part."""
-        stride = 1 + old.value.size + new.value.size
-        size = max(int(_places(t).max()) for t in (tensor, target)) + 1
-        written = torch.full((size,), -1)
-        with _paused(self):
-            written[_places(target)] = labels(new, self.lanes, stride, old.value.size).reshape(-1)
-            found = written[_places(tensor)].reshape(tensor.shape)
-            mixed = torch.where(found < 0, labels(old, self.lanes, stride, 0), found)
-            element, lane = read(mixed, self.lanes, stride)
-        whole = self.graph.concat([old.value, new.value])
-        self.put(tensor, Entry(self.graph.view(whole, element.numpy()), tuple(tensor.shape), lane))
-
     # -- what rules use -------------------------------------------------------------------------------------------
 
     def moved(self, function: Callable[..., Any], tensors: Sequence[Tensor], outs: Sequence[Tensor],
@@ -253,36 +298,33 @@ class Tracer(TorchDispatchMode):
         entries = [self.known(t) for t in tensors]
         stride = 1 + sum(e.value.size for e in entries)
         starts = [sum(e.value.size for e in entries[:i]) for i in range(len(entries))]
-        marked = [labels(e, self.lanes, stride, s) for e, s in zip(entries, starts)]
-        with _paused(self):
-            found = function(*marked)
-        kind = TYPES[outs[0].dtype]
-        parts = [self.graph.cast(e.value, kind) for e in entries]
-        for label, out in zip(found if isinstance(found, tuple | list) else [found], outs, strict=True):
-            element, lane = read(label, self.lanes, stride)
-            whole = parts
-            if bool((element < 0).any()):
-                element = torch.where(element < 0, sum(p.size for p in parts), element)
-                whole = [*parts, self.graph.const(fill, kind)]
-            value = self.graph.view(self.graph.concat(whole), element.numpy())
-            self.put(out, Entry(value, tuple(out.shape), lane))
+        with self.paused():
+            found = function(*(labels(e, self.lanes, stride, s) for e, s in zip(entries, starts)))
+            kind = TYPES[outs[0].dtype]
+            parts = [self.graph.cast(e.value, kind) for e in entries]
+            for label, out in zip(found if isinstance(found, tuple | list) else [found], outs, strict=True):
+                element, lane = read(label, self.lanes, stride)
+                whole = parts
+                if bool((element < 0).any()):
+                    element = torch.where(element < 0, sum(p.size for p in parts), element)
+                    whole = [*parts, self.graph.const(fill, kind)]
+                value = self.graph.view(self.graph.concat(whole), element.numpy())
+                self.put(out, Entry(value, tuple(out.shape), lane))
 
     def aligned(self, entry: Entry, shape: tuple[int, ...], lane: tuple[int, int, int] | None) -> Value:
         """The value of an entry broadcast to a shape whose lanes are at `lane`."""
-        if entry.shape == shape and entry.lane == lane:
+        if entry.shape == shape and entry.lane == lane or entry.value.size == 1:
             return entry.value
-        if entry.value.size == 1:
-            return entry.value
-        stride = 1 + entry.value.size
-        marked = labels(entry, self.lanes, stride, 0).expand(shape)
-        element = marked % stride - 1
-        if lane is None:
-            return self.graph.view(entry.value, element.reshape(-1).numpy())
-        axis, before, after = lane
-        split = element.reshape(*shape[:axis], before, self.lanes, after, *shape[axis + 1 :])
-        if bool((split != split.select(axis + 1, 0).unsqueeze(axis + 1)).any()):
-            raise LoweringError(self.where, "values that depend on the number of the lane", "lanes that are alike")
-        return self.graph.view(entry.value, split.select(axis + 1, 0).reshape(-1).numpy())
+        with self.paused():
+            element = labels(entry, self.lanes, 1 + entry.value.size, 0).expand(shape) % (1 + entry.value.size) - 1
+            if lane is None:
+                return self.graph.view(entry.value, element.reshape(-1).numpy())
+            axis, before, after = lane
+            split = element.reshape(*shape[:axis], before, self.lanes, after, *shape[axis + 1 :])
+            first = split.select(axis + 1, 0)
+            if bool((split != first.unsqueeze(axis + 1)).any()):
+                raise LoweringError(self.where, "values that depend on the number of the lane", "lanes that are alike")
+            return self.graph.view(entry.value, first.reshape(-1).numpy())
 
     def lanes_of(self, shape: tuple[int, ...], tensors: Sequence[Any]) -> tuple[int, int, int] | None:
         """Where the lanes of a broadcast result are."""
@@ -293,7 +335,8 @@ class Tracer(TorchDispatchMode):
                     continue
                 if entry.shape == shape:
                     return entry.lane
-                found = read(labels(entry, self.lanes, 1 << 32, 0).expand(shape), self.lanes, 1 << 32)[1]
+                with self.paused():
+                    found = read(labels(entry, self.lanes, 1 << 32, 0).expand(shape), self.lanes, 1 << 32)[1]
                 if found is not None:
                     return found
         return None
@@ -308,12 +351,16 @@ class Tracer(TorchDispatchMode):
                   kind: str | None = None) -> None:  # fmt: skip
         """Record a pointwise operation; `type` of the operands (by default the result's), `kind` of the result."""
         lane = self.lanes_of(tuple(out.shape), operands)
-        kind = kind or TYPES[out.dtype]
+        kind = kind or TYPES.get(out.dtype)
+        if kind is None:
+            raise LoweringError(self.where, f"{out.dtype} values", "float64, float32 or whole numbers")
         args = [self.operand(one, out, lane, type or kind) for one in operands]
         self.record(out, self.graph.pointwise(op, args, kind), lane)
 
     def record(self, out: Tensor, value: Value, lane: tuple[int, int, int] | None) -> None:
         """A result of this value, in the result's type."""
+        if out.dtype not in TYPES:
+            raise LoweringError(self.where, f"{out.dtype} values", "float64, float32 or whole numbers")
         size = out.numel() // (self.lanes if lane is not None else 1)
         value = self.graph.expanded(self.graph.cast(value, TYPES[out.dtype]), size)
         self.put(out, Entry(value, tuple(out.shape), lane))
@@ -321,14 +368,14 @@ class Tracer(TorchDispatchMode):
     # -- primitives -----------------------------------------------------------------------------------------------
 
     def repeat(self, n: int, body: Callable[[Any, int], Any], state: Any) -> Any:
-        """A loop of `n` turns as one operation where its body does not read the number of the turn, else unrolled."""
+        """A loop of `n` turns as one operation, or unrolled where its turns differ in more than numbers and indices."""
         from simdl.engine.native.loops import traced_loop
 
         return traced_loop(self, n, body, state)
 
     def opaque(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
         """A call that Python makes at run time: tensors (lanes, ...) in, a dict of tensors (lanes, ...) out."""
-        with _paused(self):
+        with self.paused():
             out = function(*args)
         call = Outside(name, function)
         number = len(self.outside)
@@ -349,21 +396,6 @@ class Tracer(TorchDispatchMode):
         return out
 
 
-@contextmanager
-def _paused(tracer: Tracer) -> Iterator[None]:
-    """Let torch compute without being recorded."""
-    from torch.utils._python_dispatch import _disable_current_modes
-
-    with _disable_current_modes():
-        yield
-
-
-def _places(tensor: Tensor) -> Tensor:
-    """The places of a tensor's elements in its storage."""
-    size = tensor.untyped_storage().nbytes() // max(1, tensor.element_size())
-    return torch.arange(size).as_strided(tensor.shape, tensor.stride(), tensor.storage_offset()).reshape(-1)
-
-
 def _bits(tensor: Tensor) -> Tensor:
     """The same numbers in a type in which equality is equality of bits."""
     if tensor.dtype == torch.float64:
@@ -375,34 +407,9 @@ def _bits(tensor: Tensor) -> Tensor:
 
 @functools.cache
 def _decompositions() -> dict[Any, Callable[..., Any]]:
-    from torch._decomp import core_aten_decompositions
+    from torch._decomp import core_aten_decompositions, decomposition_table
 
-    return dict(core_aten_decompositions())
-
-
-def replay(table: Table, given: dict[str, Tensor], done: dict[int, Tensor], tables: dict[int, Table]) -> Tensor:
-    """The value of a table at the beginning of a run: what it is computed from may have changed."""
-    found = done.get(id(table.tensor))
-    if found is not None:
-        return found
-    if table.key:
-        found = given[table.key]
-    elif table.call is None:
-        found = table.tensor
-    else:
-        func, args, kwargs, which = table.call
-        if func == "stale":
-            raise LoweringError("tensor", "a view read after what it views was changed in place", "new tensors")
-
-        def fill(x: Any) -> Any:
-            if isinstance(x, Tensor) and id(x) in tables:
-                return replay(tables[id(x)], given, done, tables)
-            return x
-
-        out = func(*tree_map(fill, args), **tree_map(fill, kwargs))
-        found = out if which < 0 else out[which]
-    done[id(table.tensor)] = found
-    return found
+    return {**decomposition_table, **core_aten_decompositions()}
 
 
 __all__ = ["Loop", "Outside", "RULES", "Table", "Tracer", "replay"]

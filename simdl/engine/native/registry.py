@@ -1,0 +1,39 @@
+"""Which rule lowers which torch operation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Rule = Callable[..., None]
+RULES: dict[str, Rule] = {}
+"""A rule by the name of an operation, such as "add", or of one overload, such as "split.Tensor"."""
+
+
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    """Register a rule: (tracer, operation, its result, *its arguments) -> the result's entry is put into the tracer."""
+
+    def register(function: Rule) -> Rule:
+        RULES.update(dict.fromkeys(names, function))
+        return function
+
+    return register
+
+
+def by_parts(*names: str) -> Callable[[Any], Any]:
+    """Register what an operation is in other operations: a function from its arguments to its results."""
+
+    def register(function: Any) -> Any:
+        def rewritten(tracer: Any, func: Any, out: Any, *args: Any, **kwargs: Any) -> None:
+            with tracer:
+                found = function(*args, **kwargs)
+            outs = out if isinstance(out, tuple | list) else (out,)
+            results = found if isinstance(found, tuple | list) else (found,)
+            for one, result in zip(outs, results):
+                if result is not None:
+                    tracer.same(one, result)
+
+        RULES.update(dict.fromkeys(names, rewritten))
+        return function
+
+    return register
