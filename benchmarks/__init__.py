@@ -7,6 +7,7 @@
     tools.toml    which tools there are, and what pip installs for them
     child         the side of a tool's own process; process: our side of it
     environment   virtual environments, versions, the machine
-    measure       alternating runs of all tools of a case; what is finished is kept
+    measure       alternating runs of all tools of a case
+    results       what is finished, kept in one JSON file
     page, figures the results, for people
 """
