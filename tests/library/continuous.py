@@ -74,5 +74,4 @@ CASES: dict[str, Callable[[], Case]] = {
         delay=Step(at=0.6, before=0.23, after=0.31),
     ),
 }  # fmt: skip
-CASES["VariableInterpolation"] = CASES["VariableDelay"]  # its part, as those of the next are
-CASES["Samples"] = CASES["Interpolation"] = CASES["TransportDelay"]
+CASES["VariableInterpolation"] = CASES["VariableDelay"]  # its part
