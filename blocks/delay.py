@@ -5,6 +5,7 @@ import math
 import torch
 
 from simdl import Block, Diagram, Input, ModelError, Output, Param, State, edges, initial, output, tick
+from simdl.blocks.sources import whole
 from simdl.clock import Duration, nanoseconds, seconds
 
 
@@ -80,8 +81,8 @@ class Interpolation(Block):
         cubic = (x * (x - 1) * (x - 2) * d - (x - 1) * (x - 2) * (x - 3) * a) / 6
         cubic = cubic + (x * (x - 2) * (x - 3) * b - x * (x - 1) * (x - 3) * c) / 2
         cubic = torch.where((place < 0.0) | (place > last + 1e-6), math.nan, cubic)
-        return torch.where(t < torch.round(delay * 1e9) / 1e9, start, cubic)
+        return torch.where(t < whole(delay), start, cubic)
 
     @edges
     def arrival(self, t, delay):
-        return torch.where(t < torch.round(delay * 1e9) / 1e9, delay, math.inf)
+        return torch.where(t < whole(delay), delay, math.inf)

@@ -150,8 +150,10 @@ class Pulse(Block):
 
 
 def whole(t: torch.Tensor) -> torch.Tensor:
-    """The time of the instant at t: whole nanoseconds, divided as the engine divides them, so that `<` is exact."""
-    return torch.round(t * 1e9) / 1e9
+    """The time of the instant at t: whole nanoseconds, divided as the engine divides them, so that `<` is exact.
+
+    The divisor is a tensor: a GPU multiplies by the reciprocal of a number, which is not the same time."""
+    return torch.round(t * 1e9) / torch.full_like(t, 1e9)
 
 
 def index(t: torch.Tensor, cycle: torch.Tensor, start: torch.Tensor) -> torch.Tensor:

@@ -50,7 +50,9 @@ class Evaluator:
         """A returned value as (lanes, *shape) in its port's type."""
         dtype = self.types.get(key, self.dtype)
         if type(value) is not Tensor:
-            value = as_tensor(value).to(self.device)
+            value = as_tensor(value)
+        if value.device != self.device:
+            value = value.to(self.device)
         if value.dtype != dtype:
             value = value.to(dtype)
         shape = (self.lanes, *self.shapes.get(key, ()))

@@ -22,6 +22,11 @@ from simdl.engine.state import State
 from simdl.engine.step import Step, add_compensated
 
 
+def in_seconds(ns: Tensor) -> Tensor:
+    """Nanoseconds as seconds, correctly rounded on every device: a GPU would multiply by the reciprocal of a number."""
+    return ns.double() / torch.full_like(ns, SECOND, dtype=torch.float64)
+
+
 @dataclass
 class Failures:
     """Lanes that failed in a segment, with the reason."""
@@ -63,7 +68,7 @@ class Segments:
         node = self.model.graph.edges[index]
         env = dict(self.instants.base)
         now = torch.as_tensor(ns, dtype=torch.int64).expand(self.setup.lanes)
-        env["t"] = now.double() / SECOND
+        env["t"] = in_seconds(now)
         given = node.function(**{name: env[key] for name, key in node.reads if isinstance(key, str)})
         given = torch.as_tensor(given, dtype=torch.float64).expand(self.setup.lanes)
         later = torch.round(given.clamp(max=4e9) * SECOND).to(torch.int64)
@@ -271,9 +276,9 @@ class Walk:
         else:
             self.event_ns = torch.stack(times).amin(dim=0)
         inside = self.event_ns < span.end
-        self.event = torch.where(inside, (self.event_ns - span.start).double() / SECOND, math.inf)
+        self.event = torch.where(inside, in_seconds(self.event_ns - span.start), math.inf)
         if self.segments.lane_edges and span.window is not None:
-            ahead = self.event_ns.clamp(max=span.end).double() / SECOND
+            ahead = in_seconds(self.event_ns.clamp(max=span.end))
             span.window = (self.behind, torch.nextafter(ahead, torch.full_like(ahead, -math.inf)))
 
     def _events(self, due: Tensor) -> None:
@@ -287,12 +292,12 @@ class Walk:
                 clocks["hit", i] = mask
         if clocks:
             state.y = self.y
-            segments.instants.event(state, self.span.start, torch.where(due, now.double() / SECOND, 0.0), clocks)
+            segments.instants.event(state, self.span.start, torch.where(due, in_seconds(now), 0.0), clocks)
             self.span.refresh()
             if self.guarded is not None:
                 self.guarded.jump(due)
         for i in segments.lane_edges:
             mask = due & (state.next_edge[i] == now)
             state.next_edge[i] = torch.where(mask, segments.edge_after(state, i, now), state.next_edge[i])
-            self.behind = torch.where(mask, now.double() / SECOND, self.behind)
+            self.behind = torch.where(mask, in_seconds(now), self.behind)
         self._next_events()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -73,9 +74,10 @@ class Simulator:
         self.grad, self.strict, self.checkpoint = grad, strict, checkpoint
         self.given: tuple[dict[Any, Any], dict[Any, Any]] = (dict(set or {}), dict(inputs or {}))
         plain = {k: v for k, v in (inputs or {}).items() if not isinstance(v, Declared)}
-        with torch.set_grad_enabled(grad):
+        self.device = device_of(device)
+        with torch.set_grad_enabled(grad), self._placed():
             self.setup = setups.prepare(
-                self.model, lanes=lanes, settings=set or {}, inputs=plain, dtype=dtype, device=device_of(device),
+                self.model, lanes=lanes, settings=set or {}, inputs=plain, dtype=dtype, device=self.device,
                 seed=seed, ids=ids,
             )  # fmt: skip
             self.solver: Solver = solver_of(solver)
@@ -83,14 +85,19 @@ class Simulator:
             self.instants = Instants(self.setup, self.recorder)
         self.segments = Segments(self.instants, self.solver, self._max_step())
         self.state = self.instants.initial.copy()
-        for i in self.segments.lane_edges:
-            self.state.next_edge[i] = self.segments.edge_after(self.state, i, -1)
+        with self._placed():
+            for i in self.segments.lane_edges:
+                self.state.next_edge[i] = self.segments.edge_after(self.state, i, -1)
         self.uniform_edges = [i for i in range(len(self.model.graph.edges)) if i not in self.segments.lane_edges]
         self.seen: Env = {}
         self.inputs = _Inputs(self)
         self.accuracy = math.nan
         self.check_accuracy = True
         self._checked = 0
+
+    def _placed(self) -> Any:
+        """Where tensors are made that blocks make without saying where."""
+        return nullcontext() if self.device.type == "cpu" else self.device
 
     def _max_step(self) -> float | None:
         given = self.solver.max_step
@@ -126,8 +133,9 @@ class Simulator:
         times = [clock.after(now) for clock in self.model.clocks]
         times += [queue[0][0] for queue in self.state.queues.values() if queue]
         times += [source.edge_after(now) for source in self.setup.inputs.values()]
-        for i in self.uniform_edges:
-            times.append(int(self.segments.edge_after(self.state, i, now)[0]))
+        with self._placed():
+            for i in self.uniform_edges:
+                times.append(int(self.segments.edge_after(self.state, i, now)[0]))
         return min(times, default=FOREVER)
 
     def __repr__(self) -> str:
@@ -229,7 +237,7 @@ class Simulator:
                        f"replay it alone: simulate(..., seed={self.setup.seed}, ids=[{number}])")  # fmt: skip
 
     def _advance(self, ns: int) -> None:
-        with torch.set_grad_enabled(self.grad):
+        with torch.set_grad_enabled(self.grad), self._placed():
             saved, mark = self.state.copy(), self.recorder.mark()
             while True:
                 healthy = self._substitute()
@@ -454,9 +462,10 @@ class Simulator:
         key = self.model.key(port)
         if key not in self.seen:
             nodes = self.model.segment([key])
-            span = Span(self.segments, self.state, max(0, self.state.ns), max(0, self.state.ns) + 1)
-            env = {**span.env, **self.seen}
-            span.evaluate((*nodes.constant, *nodes.varying), env)
+            with self._placed():
+                span = Span(self.segments, self.state, max(0, self.state.ns), max(0, self.state.ns) + 1)
+                env = {**span.env, **self.seen}
+                span.evaluate((*nodes.constant, *nodes.varying), env)
             return env[key]
         return self.seen[key]
 
