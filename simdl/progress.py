@@ -39,8 +39,8 @@ class _Bar(Progress):
 
 
 @contextmanager
-def progress(title: str, total: float, shown: bool | None = None) -> Iterator[Progress]:
-    """A progress bar with rate and remaining time; silent in CI, in pipes and with shown=False."""
+def progress(title: str, total: float, shown: bool | None = None, unit: str = "") -> Iterator[Progress]:
+    """A progress bar with remaining time, and with a unit the rate; silent in CI, in pipes and with shown=False."""
     if shown is None:
         shown = sys.stderr.isatty() and not os.environ.get("CI")
     if not shown:
@@ -51,14 +51,24 @@ def progress(title: str, total: float, shown: bool | None = None) -> Iterator[Pr
         BarColumn,
         MofNCompleteColumn,
         Progress as Rich,
+        ProgressColumn,
+        Task,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        """How many a second."""
+
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed:.3g} {unit}/s" if speed else "")
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                TextColumn("left"), TimeRemainingColumn())  # fmt: skip
-    with Rich(*columns, console=Console(stderr=True), transient=False) as rich:
+    with Rich(*columns, *([Rate()] if unit else []), console=Console(stderr=True), transient=False) as rich:
         bar = _Bar(rich, rich.add_task(title, total=total))
         try:
             yield bar

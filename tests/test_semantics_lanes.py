@@ -161,7 +161,7 @@ class TestNoise:
             def __init__(self) -> None:
                 self.draw = Draw(period=0.1, offset=0.05)
 
-        run = simulate(Model(), 20, lanes=3, seed=7)  # more ticks than are drawn at once
+        run = simulate(Model(), 20, lanes=3, seed=7, engine="torch")  # more ticks than are drawn at once
         lanes = torch.arange(3)
         for k in (0, 1, 63, 64, 65, 199):
             w = normal(stream_key(7, "inner.draw.w"), lanes, k, 2)

@@ -268,7 +268,7 @@ class TestResults:
         assert sorted(run.events) == [(0, pytest.approx(0.5), "left.floor"), (1, pytest.approx(0.25), "left.floor")]
 
     def test_a_run_says_what_it_is(self) -> None:
-        run = simulate(Loop(), 1, lanes=2, seed=9)
+        run = simulate(Loop(), 1, lanes=2, seed=9, engine="torch")
         text = repr(run)
         assert "Loop" in text and "2 lanes" in text and run.engine == "torch" and run.seed == 9
         assert "x" in repr(run["x"]) and "<table>" in run._repr_html_()

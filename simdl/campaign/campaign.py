@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from simdl.campaign.replay import Replay
 from simdl.campaign.shard import Job, Shard
+from simdl.campaign.statistics import Statistics
 from simdl.compile import Model
 from simdl.errors import RunError
 from simdl.port import Port, Signal
@@ -28,7 +29,8 @@ class Campaign:
     """Lanes in the order of their numbers.
 
     ids (lanes,); drawn: name -> values; margins, verdicts: name of requirement -> (lanes,); decided: the time at which
-    each margin is attained; status: lane number -> (t, text) of failed lanes; traces: empty when not kept.
+    each margin is attained; status: lane number -> (t, text) of failed lanes; traces: empty when not kept;
+    statistics: path -> mean, spread and extremes over the lanes, where they were asked for.
     """
 
     model: Model
@@ -43,9 +45,13 @@ class Campaign:
     stored: tuple[Any, ...]
     asked: int
     complete: bool
+    statistics: Mapping[str, Statistics] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: Model, job: Job, wanted: Tensor, shards: list[Shard], complete: bool) -> Campaign:
+    def of(
+        cls, model: Model, job: Job, wanted: Tensor, shards: list[Shard], complete: bool,
+        statistics: Mapping[str, Statistics],
+    ) -> Campaign:  # fmt: skip
         """Put finished shards together."""
         ids = torch.cat([s.ids for s in shards]) if shards else torch.zeros(0, dtype=torch.int64)
         order = torch.argsort(ids)
@@ -65,7 +71,7 @@ class Campaign:
         return cls(
             model, job, ids[order], joined("drawn"), joined("margins"), joined("verdicts"), joined("decided"),
             dict(sorted(status.items())), traces, tuple(s.stored for s in shards if s.stored is not None), len(wanted),
-            complete and len(ids) == len(wanted),
+            complete and len(ids) == len(wanted), statistics,
         )  # fmt: skip
 
     @property
@@ -77,6 +83,16 @@ class Campaign:
         return self.job.seed
 
     @property
+    def engine(self) -> str:
+        """The engine that ran every lane: "native" or "torch"."""
+        return self.job.engine
+
+    @property
+    def why(self) -> str:
+        """What decided the engine, and what of a native run is called in torch."""
+        return self.job.why
+
+    @property
     def run(self) -> Run:
         """The kept traces as a Run. Raises RunError when they were not kept."""
         if not self.traces:
@@ -84,7 +100,7 @@ class Campaign:
         rows = {int(lane): row for row, lane in enumerate(self.ids)}
         until = float(next(iter(self.traces.values())).t[-1])
         status = {rows[lane]: why for lane, why in self.status.items()}
-        return Run(self.model, self.traces, until, self.lanes, self.seed, status=status)
+        return Run(self.model, self.traces, until, self.lanes, self.seed, self.engine, status, why=self.why)
 
     def __getitem__(self, port: str | Signal) -> Trace:
         return self.run[port]
@@ -153,7 +169,8 @@ class Campaign:
     def report(self, worst: int = 5) -> str:
         """A table of verdicts, margins and worst lanes, as text."""
         state = "" if self.complete else f"   INCOMPLETE: {self.lanes} of {self.asked} lanes"
-        lines = [f"{self.model.name}: {self.lanes} lanes, seed {self.seed}, {len(self.status)} failed{state}"]
+        about = f"{self.lanes} lanes, seed {self.seed}, {len(self.status)} failed, {self.engine} engine"
+        lines = [f"{self.model.name}: {about}{state}"]
         if self.margins:
             width = max(len(name) for name in self.margins)
             lines.append(f"{'requirement':{max(width, 11)}}   pass   fail  untested  error   worst margin  worst lanes")

@@ -51,11 +51,14 @@ def write_dataset(
     params = [Parameter(n, model.unit(n) if n in model.values else "", "float64", tuple(v.shape[1:]))
               for n, v in sample.items()]  # fmt: skip
     schema = Schema(signals, params, digest(model), job.seed, {"until": str(job.until)})
-    wanted = replace(job, record=tuple(path for _, path in named.values()), every=grid, requirements={}, keep=True)
+    wanted = replace(job, record=tuple(path for _, path in named.values()), every=grid, requirements={}, keep=True,
+                     statistics=False, threads=job.threads or max(1, torch.get_num_threads() // workers))  # fmt: skip
     with ShardWriter(folder, schema) as writer:
         todo = torch.tensor(writer.todo(ids.tolist()), dtype=torch.int64)
+        if len(todo):
+            wanted = wanted.decided(ids)
         parts = [todo[i : i + shard] for i in range(0, len(todo), shard)]
-        with progress_bar(f"data set: {len(todo)} lanes", len(todo), progress) as bar:
+        with progress_bar(f"data set: {len(todo)} lanes", len(todo), progress, "lanes") as bar:
             for result in _results(wanted, parts, workers):
                 values = {name: result.traces[path].values for name, (_, path) in named.items()}
                 drawn = {n: v.double() for n, v in result.drawn.items()}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,12 @@ from torch import Tensor
 from simdl.block import Declared
 from simdl.campaign.campaign import Campaign
 from simdl.campaign.shard import Job, Shard, signals_of
+from simdl.campaign.statistics import Gathered
+from simdl.campaign.store import Store, engine_of
 from simdl.clock import Duration, nanoseconds, seconds
 from simdl.compile import Model, compile_model
 from simdl.engine.arguments import horizon
+from simdl.engine.choice import check_engine
 from simdl.engine.solver import Solver
 from simdl.errors import RunError
 from simdl.learn.interrupt import requests
@@ -23,7 +28,8 @@ from simdl.port import Signal
 from simdl.progress import progress as progress_bar
 from simdl.requirements import Requirement, requirement
 
-MEMORY = 1 << 30  # bytes of traces that one shard may hold; a campaign keeps its traces below it
+MEMORY = 1 << 30  # bytes
+LANES = 2048  # in a shard, at most
 
 
 def monte_carlo(
@@ -33,19 +39,26 @@ def monte_carlo(
     requirements: Mapping[str, Requirement | str] | None = None, dtype: torch.dtype = torch.float64,
     solver: Solver | None = None, keep: bool | None = None, shard: int | None = None, workers: int = 1,
     first: int = 0, ids: Tensor | Iterable[int] | None = None, out: str | Path | None = None,
-    progress: bool | None = None, sink: Any = None,
+    progress: bool | None = None, sink: Any = None, engine: str = "auto", threads: int | None = None,
+    memory: int = MEMORY, statistics: bool = False,
 ) -> Campaign:  # fmt: skip
     """Run a model over lanes drawn from a space of parameters, initial states and inputs, and check requirements.
 
     space: port or path -> distribution (`Uniform`, `Normal`, `Choice`, …). Lane i draws the same values and noise
     whatever other lanes run, and whatever `shard` (lanes at once), `workers` (processes) and `first` (its first
     number) are. requirements: name -> requirement or its text; they need `every=`. keep: whether to keep traces (by
-    default when they fit into 1 GiB). out: a folder to which shards are written as they finish; a campaign that
+    default when they fit into `memory`). out: a folder to which shards are written as they finish; a campaign that
     was killed goes on there. Ctrl-C finishes the shards under way and keeps what is done (`campaign.complete` is then
     False).
 
-    Raises ModelError, RunError and RequirementError before anything runs; a lane that fails becomes a row of
-    `campaign.status` with its cause.
+    engine: as for `simulate`, decided once for all lanes together; `campaign.engine` and `campaign.why` say which.
+    In a folder that holds lanes already, "auto" is what they ran on. threads: of the native engine in each process, by
+    default the cores shared among the workers. memory: bytes that the traces of all shards under way may take: it sets
+    how many lanes run at once unless `shard` does. statistics: mean, standard deviation and extremes of what is
+    recorded, over the lanes at each time, in `campaign.statistics`, whether traces are kept or not.
+
+    Raises ModelError, RunError, RequirementError, and for engine="native" LoweringError and CompileError, before
+    anything runs; a lane that fails becomes a row of `campaign.status` with its cause.
     """
     if isinstance(lanes, bool) or not isinstance(lanes, int) or lanes < 1:
         raise RunError("monte_carlo", f"lanes={lanes!r}", "a whole number of at least 1")
@@ -63,30 +76,42 @@ def monte_carlo(
     wanted = torch.arange(first, first + lanes) if ids is None else torch.as_tensor(
         list(ids) if not isinstance(ids, Tensor) else ids, dtype=torch.int64)  # fmt: skip
     samples = end // nanoseconds(every) + 1 if every is not None else 1000
-    per_lane = len(compiled.recorded(recorded)) * samples * 8
-    size = shard or max(1, min(2048, MEMORY // max(1, 3 * per_lane)))
-    size = min(size, len(wanted))
-    kept = keep if keep is not None else per_lane * len(wanted) <= MEMORY
+    keys = compiled.recorded(recorded).values()
+    per_lane = 8 * samples * sum(math.prod(compiled.values[key].shape or ()) for key in keys)
+    at_once = memory // max(1, 3 * per_lane * workers)  # three: as recorded, as traces, and while checking
+    size = min(shard or max(1, min(LANES, at_once)), len(wanted))
+    kept = keep if keep is not None else per_lane * len(wanted) <= memory
     names = {compiled.key(k): v for k, v in space.items()}
     job = Job(
         compiled.root, until, names, dict(inputs or {}), dict(set or {}), recorded, every, checks, seed, dtype, solver,
-        kept, sink,
+        kept, sink, check_engine(engine), "", threads or max(1, torch.get_num_threads() // workers), statistics,
     )  # fmt: skip
-    store = _store(out, compiled, job, recorded, end) if out is not None else None
+    before = engine_of(Path(out)) if out is not None and engine == "auto" else None
+    if before is not None:
+        job = replace(job, engine=before, why=f"the lanes in {out} ran on it")
+    else:
+        job = job.decided(wanted)
+    store = Store(Path(out), compiled, job, end) if out is not None else None
     todo = wanted if store is None else torch.tensor(store.todo(wanted.tolist()), dtype=torch.int64)
+    if before is not None:
+        job = job.decided(todo)
     parts = [todo[i : i + size] for i in range(0, len(todo), size)]
     done: list[Shard] = store.finished(wanted) if store is not None else []
+    gathered = Gathered(wanted)
+    if store is not None and statistics:
+        for summaries in store.summaries(wanted):
+            gathered.add(summaries)
     complete = True
-    total = len(parts) * seconds(end)
-    title = f"{compiled.name}: {len(todo)} lanes"
+    title = f"{compiled.name}: {len(todo)} lanes, {job.engine}"
     # With one part there is nothing to keep by waiting for it.
     waiting = requests() if len(parts) > 1 else nullcontext(None)
-    with progress_bar(title, round(total, 3), progress) as bar, waiting as stop:
+    with progress_bar(title, len(todo), progress, "lanes") as bar, waiting as stop:
         try:
             for count, result in enumerate(_run(job, parts, workers, bar), 1):
                 if store is not None:
                     store.write(result)
-                done.append(result)
+                gathered.add(result.summaries)
+                done.append(replace(result, summaries={}, traces=result.traces if kept else {}))
                 if stop and count < len(parts):
                     complete = False
                     break
@@ -97,7 +122,7 @@ def monte_carlo(
         finally:
             if store is not None:
                 store.close(complete and len(done) > 0)
-    return Campaign.of(compiled, job, wanted, done, complete)
+    return Campaign.of(compiled, job, wanted, done, complete, gathered.statistics())
 
 
 def _path(model: Model) -> Any:
@@ -108,24 +133,22 @@ def _path(model: Model) -> Any:
 
 def _run(job: Job, parts: list[Tensor], workers: int, bar: Any) -> Iterator[Shard]:
     if workers <= 1 or len(parts) <= 1:
+        whole = seconds(horizon(job.until))
+        done = shown = 0.0
+
+        def tell(t: float) -> None:
+            nonlocal shown
+            now = done + lanes * t / whole
+            bar.advance(now - shown)
+            shown = now
+
         for part in parts:
-            at = 0.0
-
-            def tell(t: float) -> None:
-                nonlocal at
-                bar.advance(t - at)
-                at = t
-
+            lanes = len(part)
             yield job.run(part, tell)
+            done += lanes
         return
     from simdl.campaign.workers import spread
 
     for result in spread(job, parts, workers):
-        bar.advance(seconds(horizon(job.until)))
+        bar.advance(len(result.ids))
         yield result
-
-
-def _store(out: str | Path, model: Model, job: Job, recorded: Any, end: int) -> Any:
-    from simdl.campaign.store import Store
-
-    return Store(Path(out), model, job, end)

@@ -1,4 +1,6 @@
-"""One lane of a campaign again, alone, on the same draws and noise: bit for bit where no matrix product is involved."""
+"""One lane of a campaign again, alone, on the same draws and noise and the same engine.
+
+Bit for bit the lane of the campaign: always on the native engine, and in torch where no matrix product is involved."""
 
 from __future__ import annotations
 
@@ -38,7 +40,7 @@ class Replay:
         _, settings, inputs = self.job.given(self.ids)
         return Simulator(
             self.job.model, lanes=1, inputs=inputs, set=settings, record=self.job.record, every=self.job.every,
-            seed=self.job.seed, dtype=self.job.dtype, solver=self.job.solver, ids=self.ids,
+            seed=self.job.seed, dtype=self.job.dtype, solver=self.job.solver, ids=self.ids, engine=self.job.engine,
         )  # fmt: skip
 
     def at(self, t: Duration) -> Simulator:
@@ -53,7 +55,11 @@ class Replay:
                 vars(self).pop("simulator")
                 simulator = self.simulator
         while simulator.state.ns < 0 or simulator.next_instant() <= end:
-            simulator.step()
+            if self.job.engine == "native":
+                simulator.decide(end)
+                simulator.run_until(f"{simulator.latest_instant(min(end, max(0, simulator.state.ns) + spacing))} ns")
+            else:
+                simulator.step()
             newest = self._snapshots[-1].state.ns if self._snapshots else -spacing
             if simulator.state.ns - newest >= spacing:
                 self._snapshots.append(simulator.snapshot())

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from simdl.campaign.shard import Job, Shard
+from simdl.campaign.statistics import Summary, summarised
 from simdl.clock import nanoseconds
 from simdl.compile import Model
 from simdl.compile.digest import digest
 from simdl.data import Parameter, Schema, Shards, ShardWriter, Signal
+from simdl.data.manifest import NAME, read_manifest
 from simdl.errors import RunError
 from simdl.requirements import Verdict
 from simdl.result import Trace
@@ -43,6 +46,8 @@ class Store:
                 Parameter(f"at:{name}"),
             ]
         about = {"until": str(job.until), **{f"requirement:{n}": str(r) for n, r in job.requirements.items()}}
+        if job.engine == "native":
+            about["engine"] = "native"
         self.writer = ShardWriter(folder, Schema(signals, params, digest(model), job.seed, about))
         self.drawn = list(sample)
 
@@ -67,15 +72,9 @@ class Store:
         shards = Shards(self.folder)
         shards = shards.only([lane for lane in shards.lanes.tolist() if lane in done])
         failed = {lane: text for lane, text in shards.failed.items() if lane in done}
-        every = nanoseconds(self.job.every) / 1e9
         traces = {}
         if self.job.keep:
-            for path, key in self.paths.items():
-                values = shards.signal(path)
-                t = torch.arange(values.shape[1], dtype=torch.float64) * every
-                traces[path] = Trace(
-                    path, t, _with(values, len(failed)), self.model.trace_kind(key), self.model.unit(path)
-                )
+            traces = {path: self._trace(path, _with(shards.signal(path), len(failed))) for path in self.paths}
         names = self.job.requirements
         status = {lane: (float(text.split("\n")[0]), text.split("\n", 1)[1]) for lane, text in failed.items()}
         ids = torch.cat([shards.lanes, torch.tensor(list(failed), dtype=torch.int64)])
@@ -86,11 +85,32 @@ class Store:
             {n: _with(shards.param(f"at:{n}"), len(failed)) for n in names}, status, traces,
         )]  # fmt: skip
 
+    def summaries(self, wanted: Tensor) -> Iterator[dict[str, Summary]]:
+        """What an earlier attempt has done of these lanes, shard by shard, for statistics."""
+        if not self.writer.done:
+            return
+        shards = Shards(self.folder)
+        asked = set(wanted.tolist())
+        shards = shards.only([lane for lane in shards.lanes.tolist() if lane in asked])
+        for rows, block in shards.blocks(list(self.paths)):
+            yield {path: summarised(self._trace(path, block[path]), shards.lanes[rows]) for path in self.paths}
+
+    def _trace(self, path: str, values: Tensor) -> Trace:
+        t = (torch.arange(values.shape[1]) * nanoseconds(self.job.every)).double() / 1e9
+        return Trace(path, t, values, self.model.trace_kind(self.paths[path]), self.model.unit(path))
+
     def close(self, complete: bool) -> None:
         if complete:
             self.writer.finish()
         else:
             self.writer.close()
+
+
+def engine_of(folder: Path) -> str | None:
+    """The engine of the lanes that a folder holds, None where it holds none."""
+    if not (folder / NAME).exists():
+        return None
+    return read_manifest(folder).schema.about.get("engine", "torch")
 
 
 def _with(values: Tensor, more: int, fill: float = float("nan")) -> Tensor:

@@ -224,6 +224,13 @@ class Simulator:
         plan = self._native.plan(self.state.ns, end, whole=True)
         return Launch(self._native, self._native.build(plan.kinds), plan)
 
+    def latest_instant(self, end: int) -> int:
+        """The last instant of a native run after now and not after `end`, ns; the next one when there is none."""
+        assert self._native is not None
+        times = self._native.plan(self.state.ns, end + 1, whole=True).ns
+        times = times[times <= end]
+        return int(times[-1]) if len(times) else self.next_instant()
+
     def raise_if_strict(self, status: Mapping[int, tuple[float, str]]) -> None:
         """With strict=True, a RunError for the first failed lane."""
         if self.strict and status:
