@@ -102,7 +102,7 @@ def recurrent() -> dict[str, Case]:
         late, both = _made(lambda k=kind: k(3, 4)), _made(lambda k=kind: k(3, 4, bidirectional=True, batch_first=True))
         bare = _made(lambda k=kind: k(3, 4, bias=False, batch_first=True))
         found |= {
-            f"{name} window": case(lambda x, f=f, deep=deep: (f(x), deep(x)), x),
+            f"{name} window": case(lambda x, f=f, deep=deep: (*_whole(f, x), *_whole(deep, x)), x),
             f"{name} time first": case(lambda x, f=late: f(x.transpose(0, 1))[0].transpose(0, 1), x),
             f"{name} both ways": case(lambda x, f=both: f(x)[0], x),
             f"{name} without bias": case(lambda x, f=bare: f(x)[0], x),
@@ -120,10 +120,16 @@ def recurrent() -> dict[str, Case]:
             cell = _made(lambda k=kind: (nn.GRUCell if k is nn.GRU else nn.RNNCell)(3, 4))
             found[f"{name} cell"] = case(lambda x, h, f=cell: f(x, h), step, h)
     relu = _made(lambda: nn.RNN(3, 4, nonlinearity="relu", batch_first=True))
-    found["RNN relu"] = case(lambda x, f=relu: f(x), x)
+    found["RNN relu"] = case(lambda x, f=relu: _whole(f, x), x)
     single = _made(lambda: nn.GRU(3, 4, batch_first=True), torch.float32)
     found["GRU float32"] = case(lambda x, f=single: f(x.float())[0].double(), x, tolerance=1e-5)
     return found
+
+
+def _whole(f: Any, x: Tensor) -> tuple[Tensor, ...]:
+    """A window's outputs, and the last states with lanes first."""
+    y, state = f(x)
+    return y, *(s.transpose(0, 1) for s in (state if isinstance(state, tuple) else (state,)))
 
 
 def _step(f: Any, x: Tensor, state: Any) -> Any:
@@ -151,7 +157,6 @@ def derivatives() -> dict[str, Case]:
     return {
         "jacrev": case(lambda x: vmap(jacrev(_field))(x), x),
         "jacfwd": case(lambda x: vmap(jacfwd(_field))(x), x),
-        "jacobian over lanes": case(lambda x: jacfwd(lambda s: _field(s).sum(0))(x).movedim(1, 0), x),
         "jvp": case(lambda x, v: torch.func.jvp(_field, (x,), (v,)), x, v),
         "vjp": case(lambda x, v: torch.func.vjp(_field, x)[1](v), x, v),
         "grad": case(lambda x: (vmap(torch.func.grad(lambda s: (s**2).sum().sqrt() * s[0]))(x),

@@ -170,6 +170,8 @@ class Body(Order):
                 self.copy(part, lambda at, text, b=begin: sink(f"({at} + {b})" if b else at, text))  # type: ignore[misc]
                 start += part.size
             return
+        if not v.size:
+            return
         if v.size <= self.small or self.access(v) is None and v.op == "view" and self._scattered(v):
             self._written([sink(str(e), self.element(v, e)) for e in range(v.size)])
         else:

@@ -45,8 +45,12 @@ def read(found: Tensor, lanes: int, stride: int) -> tuple[Tensor, tuple[int, int
     lane, element = found // stride, found % stride - 1
     filled = element < 0
     if not bool(((lane != 0) & ~filled).any()):
-        same = _constant_axis(element, lanes)
-        return (element.reshape(-1), None) if same is None else same
+        lane_of_same = repeated(element, lanes)
+        if lane_of_same is None:
+            return element.reshape(-1), None
+        axis, before, after = lane_of_same
+        split = element.reshape(*found.shape[:axis], before, lanes, after, *found.shape[axis + 1 :])
+        return split.select(axis + 1, 0).reshape(-1), lane_of_same
     if not found.numel():
         return element.reshape(-1), None
     for axis, size in enumerate(found.shape):
@@ -65,11 +69,16 @@ def read(found: Tensor, lanes: int, stride: int) -> tuple[Tensor, tuple[int, int
     raise LoweringError("tensor", f"lanes moved among features in the shape {tuple(found.shape)}", "lanes kept apart")
 
 
-def _constant_axis(element: Tensor, lanes: int) -> tuple[Tensor, tuple[int, int, int]] | None:
-    """A tensor without lanes that repeats along an axis of their number: as good as one with a lane axis."""
-    for axis, size in enumerate(element.shape):
-        if size == lanes and bool((element == element.select(axis, 0).unsqueeze(axis)).all()):
-            return element.select(axis, 0).reshape(-1), (axis, 1, 1)
+def repeated(numbers: Tensor, lanes: int) -> tuple[int, int, int] | None:
+    """Where a tensor without lanes repeats as often as there are lanes: as good as a lane axis."""
+    for axis, size in enumerate(numbers.shape):
+        if size % lanes or not size:
+            continue
+        for before in _divisors(size // lanes):
+            after = size // lanes // before
+            split = numbers.reshape(*numbers.shape[:axis], before, lanes, after, *numbers.shape[axis + 1 :])
+            if bool((split == split.select(axis + 1, 0).unsqueeze(axis + 1)).all()):
+                return axis, before, after
     return None
 
 

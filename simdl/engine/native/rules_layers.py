@@ -231,9 +231,3 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, dropout_p: float = 0.0, is_causa
     if attn_mask is not None:
         scores = scores + attn_mask
     return _softmax(scores, -1) @ v, None
-
-
-@by_parts("rrelu_with_noise_functional")
-def _rrelu(x: Tensor, noise: Tensor, lower: float = 0.125, upper: float = 1 / 3, training: bool = False,
-           generator: Any = None) -> Any:  # fmt: skip
-    return torch.where(x > 0, x, x * ((lower + upper) / 2)), None

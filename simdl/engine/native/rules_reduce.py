@@ -12,9 +12,6 @@ from simdl.engine.native.ir import TYPES
 from simdl.engine.native.registry import by_parts, rule
 from simdl.engine.native.tracer import Tracer
 
-_NOTHING = {"sum": 0, "prod": 1, "any": False, "all": True}  # of no elements
-
-
 def _reduced(tracer: Tracer, out: Tensor, x: Tensor, dim: Any, kind: str, type: str | None = None) -> None:
     """Record a reduction of x over dimensions (all of them for None or [])."""
     entry, graph = tracer.known(x), tracer.graph
@@ -23,7 +20,7 @@ def _reduced(tracer: Tracer, out: Tensor, x: Tensor, dim: Any, kind: str, type: 
     keep = [d for d in range(x.ndim) if d not in dims]
     out_type = type or TYPES[out.dtype]
     if not x.numel():
-        tracer.record(out, graph.const(_NOTHING[kind], out_type), None)
+        tracer.literal(out)
         return
     with tracer.paused():
         marked = labels(entry, tracer.lanes, 1 + entry.value.size, 0)

@@ -64,8 +64,12 @@ def _factors(tracer: Tracer, lu: Tensor, pivots: Tensor, a: Tensor | None) -> No
     """The decomposition that belongs to a solution, which its derivative uses."""
     if a is None:
         raise LoweringError(tracer.where, "the derivative of x a = b", "a x = b", "transpose both")
+    with tracer.paused():  # torch may have taken the transposed matrix, as it suits its memory
+        p, low, up = torch.lu_unpack(lu, pivots)
+        whole = p @ low @ up
+        turned = bool((whole - a.mT).abs().sum() < (whole - a).abs().sum())
     with tracer:
-        found, places, _ = _decomposed(a)
+        found, places, _ = _decomposed(a.mT if turned else a)
     tracer.same(lu, found)
     tracer.same(pivots, places)
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_map
 
-from simdl.engine.native.entry import Entry, labels, read
+from simdl.engine.native.entry import Entry, labels, read, repeated
 from simdl.engine.native.ir import TYPES, Graph, Loop, Value
 from simdl.engine.native.registry import RULES
 from simdl.engine.native.sharing import changed_in_place, seen_through, storage
@@ -176,12 +176,12 @@ class Tracer(TorchDispatchMode):
         """The entry of a table: an array of the program, or a number where all elements are one literal."""
         table = self._table(tensor)
         element = torch.arange(tensor.numel()).reshape(tensor.shape)
-        lane: tuple[int, int, int] | None = None
         data = tensor.detach()
-        for axis, size in enumerate(tensor.shape):
-            if size == self.lanes and bool((_bits(data) == _bits(data.select(axis, 0).unsqueeze(axis))).all()):
-                lane, element, data = (axis, 1, 1), element.select(axis, 0), data.select(axis, 0)
-                break
+        lane = repeated(_bits(data), self.lanes)
+        if lane is not None:
+            axis, before, after = lane
+            split = (*tensor.shape[:axis], before, self.lanes, after, *tensor.shape[axis + 1 :])
+            element, data = (x.reshape(split).select(axis + 1, 0) for x in (element, data))
         kind = TYPES[tensor.dtype]
         flat = data.reshape(-1)
         if table.fixed and flat.numel() and bool((_bits(flat) == _bits(flat[:1])).all()):
@@ -227,12 +227,15 @@ class Tracer(TorchDispatchMode):
         out = func(*args, **kwargs)
         rule(self, func, out, *args, **kwargs)
         for i, one in enumerate(out if isinstance(out, tuple | list) else [out]):
-            if isinstance(one, Tensor) and id(one) not in self.entries and id(one) not in self.tables:
+            if isinstance(one, Tensor) and not self._told(one):
                 self.later(one, functools.partial(self._unknown, self.where, f"result {i} of {func.name()}"))
         if len(self.graph.values) > LIMIT:
             raise LoweringError(self.where, f"more than {LIMIT} operations", "a smaller model",
                                 "write long loops with simdl.repeat")  # fmt: skip
         return out
+
+    def _told(self, tensor: Tensor) -> bool:
+        return id(tensor) in self.entries or id(tensor) in self.tables or id(tensor) in self._later
 
     @staticmethod
     def _unknown(where: str, what: str) -> None:
