@@ -1,0 +1,265 @@
+"""Gradients through native runs are those of eager autograd, of finite differences, and the same bits however cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+from torch import Tensor, nn
+
+from simdl import (
+    RK4,
+    Block,
+    Diagram,
+    Euler,
+    Heun,
+    Input,
+    LoweringError,
+    Network,
+    Noise,
+    Output,
+    Param,
+    Recurrent,
+    Run,
+    Simulator,
+    State,
+    Trace,
+    Tsit5,
+    derivative,
+    enabled,
+    output,
+    resettable,
+    rollout,
+    simulate,
+    tick,
+)
+from simdl.blocks import PI, BouncingBall, CartPole, FirstOrder, Gain, Hold, Integrator, Pulse, Sine, UnitDelay, WhiteNoise
+
+F64 = torch.float64
+
+def ramp(first: float, last: float, lanes: int) -> Tensor:
+    return torch.linspace(first, last, lanes, dtype=F64)
+
+
+# -- models -----------------------------------------------------------------------------------------------------------
+
+
+class Balance(Diagram):
+    """A cart-pole balanced by a network."""
+
+    def __init__(self, latency: str | None = None) -> None:
+        torch.manual_seed(3)
+        self.plant = CartPole()
+        module = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1)).double()
+        names = ("x", "v", "theta", "omega")
+        more = {} if latency is None else {"latency": latency}
+        self.net = Network(module, period="20 ms", inputs=names, outputs=("force",), **more)
+        for name in names:
+            setattr(self.net, name, getattr(self.plant, name))
+        self.plant.force = self.net.force
+
+
+class Servo(Diagram):
+    """A PI at 20 ms that acts 13 ms late, on a sensor at 7 ms, around 1/(s(s+1))."""
+
+    r, y = Input(default=0.5), Output()
+
+    def __init__(self) -> None:
+        self.fast, self.slow = FirstOrder(), Integrator()
+        self.sensor, self.pi = Hold(period="7 ms"), PI(period="20 ms", latency="13 ms", kp=4.0, ki=1.0)
+        self.fast.u = self.pi.u
+        self.slow.u = self.fast.y
+        self.sensor.u = self.slow.y
+        self.pi.e = self.r - self.sensor.y
+        self.y = self.slow.y
+
+
+class Late(Diagram):
+    """Values that are under way for three periods."""
+
+    y = Output()
+
+    def __init__(self) -> None:
+        self.plant, self.gain = FirstOrder(), Late.Twice(period=0.1, latency=0.33)
+        self.gain.u = self.plant.y
+        self.plant.u = self.gain.y
+        self.y = self.plant.y
+
+    class Twice(Block):
+        u, y = Input(), Output(initial=0.3)
+        k: Param = Param(-1.5)
+
+        @tick
+        def step(self, u, k):  # type: ignore[no-untyped-def]
+            return dict(y=k * u)
+
+
+class Watched(Diagram):
+    """An estimate of a noisy signal by a recurrent network."""
+
+    y = Output()
+
+    def __init__(self) -> None:
+        torch.manual_seed(4)
+        self.wave, self.noise, self.sum = Sine(), WhiteNoise(period=0.1, std=0.3), Integrator()
+        self.sum.u = self.wave.y - 0.3 * self.sum.y
+        module, head = nn.GRU(1, 4, num_layers=2, batch_first=True).double(), nn.Linear(4, 1).double()
+        self.net = Recurrent(module, head=head, period=0.1, inputs=("u",), outputs=("estimate",))
+        self.net.u = self.sum.y + self.noise.y
+        self.y = self.net.estimate
+
+
+class Walk(Block):
+    """x+ = a x + b w."""
+
+    x, a, b = State(0.5), Param(0.9), Param(0.4)
+    w = Noise(shape=(3,))
+    y = Output()
+
+    @tick
+    def step(self, x, a, b, w):  # type: ignore[no-untyped-def]
+        new = a * x + b * (w[:, 0] * w[:, 1] + torch.sin(w[:, 2]))
+        return dict(x=new, y=torch.tanh(new))
+
+
+class Conditional(Diagram):
+    """A leak that is integrated, and a counter that runs, only where a level is high; an integral that starts again."""
+
+    y, n, z = Output(), Output(), Output()
+
+    def __init__(self, outputs: str = "hold") -> None:
+        self.wave, self.level, self.clock = Sine(frequency=0.5), Hold(period=0.1), Pulse(cycle=0.8, duty=0.3)
+        self.level.u = self.wave.y
+        self.leak = enabled(FirstOrder(), when=self.level.y > 0.2, outputs=outputs)  # type: ignore[arg-type]
+        self.leak.u = self.level.y + 0.4
+        self.walk = enabled(Scaled(period=0.2, latency=0.25), when=self.level.y > -0.3)
+        self.walk.u = self.leak.y
+        self.gate = Hold(period=0.1)
+        self.gate.u = self.clock.y
+        self.sum = resettable(Integrator(), when=self.gate.y > 0.5)
+        self.sum.u = self.walk.y + self.leak.y
+        self.y, self.n, self.z = self.leak.y, self.walk.y, self.sum.y
+
+
+class Scaled(Block):
+    u, y, x = Input(), Output(initial=0.2), State(0.1)
+    k: Param = Param(0.7)
+
+    @tick
+    def step(self, u, x, k):  # type: ignore[no-untyped-def]
+        return dict(x=x + k * u, y=k * x + torch.sin(u))
+
+
+class Coupled(Block):
+    """A state of a matrix and one of a vector, and an output of both."""
+
+    m, v, u = State([[0.2, -0.1], [0.4, 0.3]]), State([1.0, -0.5]), Input(default=0.2)
+    k = Param([[0.5, 0.1], [-0.2, 0.4]])
+    y = Output(shape=(2,))
+
+    @output(y)
+    def show(self, m, v):  # type: ignore[no-untyped-def]
+        return (m * v.unsqueeze(-2)).sum(-1)
+
+    @derivative(m, v)
+    def flow(self, m, v, u, k):  # type: ignore[no-untyped-def]
+        push = (k @ v.unsqueeze(-1)).squeeze(-1)
+        return -m + v.unsqueeze(-1) * push.unsqueeze(-2), -v * v.abs() + torch.atan2(push, 1 + v**2) + u.unsqueeze(-1)
+
+# -- comparing --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Case:
+    """A model, what of it is set, and how it is run; `inputs` may hold functions of a leaf."""
+
+    model: Callable[[], Any]
+    set: Mapping[str, Tensor] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    leaves: Mapping[str, Tensor] = field(default_factory=dict)
+    inputs: Callable[[Mapping[str, Tensor]], Mapping[str, Any]] = lambda leaves: {}
+    until: float = 1.0
+    tolerance: float = 1e-12
+
+
+STEP = RK4(max_step=0.005)
+CASES = {
+    "cart-pole": Case(Balance, {"plant.theta": ramp(0.1, 0.3, 11), "plant.half": ramp(0.4, 0.6, 11)},
+                      dict(record=["plant.theta", "plant.x"], every=0.02, solver=STEP)),
+    "cart-pole, one lane": Case(Balance, {"plant.theta": ramp(0.2, 0.2, 1)},
+                                dict(record=["plant.theta", "net.force"], solver=STEP)),
+    "cart-pole, dense": Case(lambda: Balance("5 ms"), {"plant.theta": ramp(0.1, 0.3, 3), "plant.v": ramp(0, 1, 3)},
+                             dict(record=["plant.theta", "net.force", "plant.omega"], every=0.0015, solver=STEP)),
+    "rates and latency": Case(Servo, {"pi.kp": ramp(3, 5, 9), "pi.ki": torch.tensor(1.0, dtype=F64), "slow.y": ramp(0, 1, 9)},
+                              leaves={"r": ramp(0.5, 1.5, 9)}, inputs=lambda leaves: {"r": leaves["r"]}),
+    "values under way": Case(Late, {"gain.k": ramp(-2, -1, 4), "plant.y": ramp(0.5, 1, 4)}, dict(every=0.05, solver=STEP)),
+    "recurrent": Case(Watched, {"wave.amplitude": ramp(1, 3, 10), "sum.y": ramp(0, 1, 10)}, until=2.0),
+    "noise": Case(lambda: Walk(period=0.1), {"a": ramp(0.5, 0.9, 9), "b": torch.tensor(0.4, dtype=F64)}, until=3.0),
+    "conditions that hold": Case(Conditional, {"leak.tau": ramp(0.3, 0.8, 9), "walk.k": ramp(0.5, 1, 9), "sum.y": ramp(0, 1, 9)},
+                                 dict(solver=STEP, every=0.03), until=2.5),
+    "conditions back to the start": Case(lambda: Conditional("initial"), {"leak.tau": ramp(0.3, 0.8, 9), "leak.y": ramp(0, 1, 9)},
+                                         dict(solver=STEP), until=2.5),
+    "matrices": Case(lambda: Coupled(), {"k": torch.tensor([[0.5, 0.1], [-0.2, 0.4]], dtype=F64), "v": torch.randn(
+        6, 2, generator=torch.Generator().manual_seed(0), dtype=F64)}, dict(record=["v", "m", "y"], every=0.1, solver=STEP)),
+    "Heun": Case(lambda: Coupled(), {"m": torch.ones(2, 2, dtype=F64)}, dict(record=["v", "m", "y"], every=0.013, solver=Heun(max_step=0.01))),
+    "Euler": Case(lambda: Coupled(), {"m": torch.ones(2, 2, dtype=F64)}, dict(record=["v"], every=0.1, solver=Euler(max_step=0.01))),
+    "held input": Case(Servo, {"pi.kp": ramp(3, 5, 5)}, leaves={"r": ramp(0, 1, 15).reshape(5, 3)},
+                       inputs=lambda leaves: {"r": ([0.0, 0.31, 0.5], leaves["r"])}),
+    "one held input for all": Case(Servo, {"pi.kp": ramp(3, 5, 5)}, leaves={"r": ramp(0, 1, 3)},
+                                   inputs=lambda leaves: {"r": ([0.0, 0.31, 0.5], leaves["r"])}),
+    "smooth input": Case(Servo, {"pi.kp": ramp(3, 5, 5)}, leaves={"r": ramp(0, 1, 15).reshape(5, 3)}, inputs=lambda leaves: {
+        "r": Trace("r", torch.tensor([0.0, 0.31, 1.0], dtype=F64), leaves["r"], "smooth")}),
+    "float32": Case(Balance, {"plant.theta": ramp(0.1, 0.3, 11), "plant.half": ramp(0.4, 0.6, 11)},
+                    dict(record=["plant.theta", "plant.x"], every=0.02, solver=STEP, dtype=torch.float32), tolerance=2e-5),
+}  # fmt: skip
+
+
+def loss_of(run: Run) -> Tensor:
+    """A number that depends on everything recorded and on every final state, each in its own way."""
+    total = torch.zeros((), dtype=F64)
+    for i, trace in enumerate(run.traces.values()):
+        weights = torch.cos(torch.arange(trace.values.numel(), dtype=F64) + i).reshape(trace.values.shape)
+        total = total + (weights * trace.values.double().sin()).sum()
+    for i, value in enumerate(run.final.values()):
+        total = total + (value.double() ** 2).sum() * 0.1 * (i + 1)
+    return total
+
+
+def gradients(case: Case, model: Any, engine: str, **more: Any) -> tuple[Tensor, dict[str, Tensor], Run]:
+    """The loss of a run, and its gradients by name."""
+    leaves = {name: tensor.clone().requires_grad_() for name, tensor in (*case.set.items(), *case.leaves.items())}
+    inputs = case.inputs({name: leaves[name] for name in case.leaves})
+    options = {**case.options, **more}
+    run = simulate(model, case.until, set={name: leaves[name] for name in case.set}, inputs=inputs, grad=True, engine=engine,
+                   **options)  # fmt: skip
+    weights = {name: p for name, p in model.named_parameters()} if hasattr(model, "named_parameters") else {}
+    weights = weights or {str(i): p for i, p in enumerate(model.parameters())}
+    wanted = {**leaves, **weights}
+    loss = loss_of(run)
+    found = torch.autograd.grad(loss, [*wanted.values()], allow_unused=True)
+    return loss.detach(), {name: torch.zeros_like(wanted[name]) if g is None else g for name, g in zip(wanted, found)}, run
+
+
+def same(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float) -> None:
+    assert found.keys() == expected.keys()
+    size = max(float(g.norm()) for g in expected.values())
+    assert size > 0
+    for name, g in expected.items():
+        assert g.shape == found[name].shape
+        scale = max(float(g.norm()), 1e-3 * size)
+        assert float((found[name] - g).norm()) <= tolerance * scale, name
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_gradients_are_those_of_eager_autograd(name: str) -> None:
+    case = CASES[name]
+    model = case.model()
+    loss, expected, _ = gradients(case, model, "torch")
+    again, found, run = gradients(case, model, "native")
+    assert run.engine == "native"
+    torch.testing.assert_close(again, loss, rtol=max(1e-11, case.tolerance), atol=1e-9)
+    same(found, expected, case.tolerance)
