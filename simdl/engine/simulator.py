@@ -222,7 +222,7 @@ class Simulator:
 
         assert self._native is not None
         plan = self._native.plan(self.state.ns, end, whole=True)
-        return Launch(self._native, self._native.build(plan.kinds), plan)
+        return Launch(self._native, self._native.build(plan.kinds, plan), plan)
 
     def latest_instant(self, end: int) -> int:
         """The last instant of a native run after now and not after `end`, ns; the next one when there is none."""

@@ -20,6 +20,7 @@ from simdl.engine.native.lower import Lowering, Program, lowered
 from simdl.engine.native.memory import Array
 from simdl.engine.native.program import Queue, Writer
 from simdl.engine.native.schedule import Kind, Schedule, schedule, ticks_of
+from simdl.engine.native.trial import trial
 from simdl.engine.native.walk import Walk
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Native:
         self.built: Built | None = None
         self.source = ""
         self.chunk = FIRST
+        self.check: Callable[[Any], None] | None = None  # of a new library
 
     # -- building -------------------------------------------------------------------------------------------------
 
@@ -75,8 +77,9 @@ class Native:
         return (*recorded, str(s.setup.dtype), repr(s.solver), smooth, timed,
                 laned, self.width)  # fmt: skip
 
-    def build(self, kinds: Sequence[Kind]) -> Built:
-        """The library for these kinds of instants, made once for a model and its recorded signals."""
+    def build(self, kinds: Sequence[Kind], plan: Schedule | None = None) -> Built:
+        """The library for these kinds of instants, made once for a model and its recorded signals; a new one is tried
+        on the first instants of a plan."""
         kept: dict[Any, Built] = vars(self.model).setdefault("_native", {})
         key = self._key()
         found = kept.get(key)
@@ -93,17 +96,16 @@ class Native:
         timed = tuple(k for k, x in s.setup.inputs.items() if x.times is not None)
         writer = Writer(lowering, self.width, self._queues(programs))
         self.source = assembled(writer, programs, timed, Walk(lowering) if self.walks else None)
-        library = self.load(self.source)
-        built = Built(lowering, writer, every, programs, timed, library, reasons)
+        built = Built(lowering, writer, every, programs, timed, None, reasons)
+        if plan is not None:
+            self.check = lambda library: trial(self, built, plan, _declared(library))
+        built.library = self.load(self.source)
         kept[key] = built
         return built
 
     def load(self, source: str) -> Any:
         """The library of a source."""
-        library = load(source)
-        library.run.argtypes = [ctypes.c_void_p]
-        library.run.restype = ctypes.c_int32
-        return library
+        return _declared(load(source, check=self.check))
 
     def _queues(self, programs: dict[int, Program]) -> list[Queue]:
         found: dict[str, Queue] = {}
@@ -120,7 +122,8 @@ class Native:
 
     def prepare(self, end: int) -> None:
         """Trace and compile what a run to `end` needs. Raises LoweringError and CompileError."""
-        self.built = self.build(self.plan(self.simulator.state.ns, end).kinds)
+        plan = self.plan(self.simulator.state.ns, end)
+        self.built = self.build(plan.kinds, plan)
 
     def describe(self) -> str:
         """What runs in C, and what in Python."""
@@ -146,7 +149,7 @@ class Native:
 
     def go(self, plan: Schedule) -> None:
         """Bring the simulator to the end of a plan."""
-        self.built = self.build(plan.kinds)
+        self.built = self.build(plan.kinds, plan)
         Launch(self, self.built, plan).run()
 
     def plan(self, begin: int, end: int, whole: bool = False) -> Schedule:
@@ -186,6 +189,12 @@ class Native:
             keys = {k for k in (*node.writes, *node.names.values()) if k in self.model.held}
             found.append((times[times <= end], frozenset(keys)))
         return found
+
+
+def _declared(library: Any) -> Any:
+    """A library whose function is known to ctypes."""
+    library.run.argtypes, library.run.restype = [ctypes.c_void_p], ctypes.c_int32
+    return library
 
 
 def _every(simulator: Simulator) -> Any:
