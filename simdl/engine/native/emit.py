@@ -163,6 +163,8 @@ class Body(Order):
 
     def copy(self, v: Value, sink: Callable[[str, str], str]) -> None:
         """Store every element of a value."""
+        if not v.size:
+            return
         if self.access(v) is None and v.op == "concat":
             start = 0
             for part in v.args:

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simdl.engine.native.layout import ALIGNED, MEMORY, Layout
+from simdl.engine.native.constants import evaluated
+from simdl.engine.native.layout import ALIGNED, Layout
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -63,30 +64,4 @@ class Blocks:
         return torch.from_numpy(np.ascontiguousarray(flat))
 
 
-def evaluated(value: Any, tables: list[Tensor]) -> Array:
-    """A constant value of a lane program as an array."""
-    kind = np.dtype(MEMORY[value.type][1])
-    if value.op == "const":
-        number = value.attr[1]
-        return np.full(1, np.nan if number is None else number).astype(kind)
-    if value.op == "array":
-        return tables[value.attr].detach().cpu().contiguous().reshape(-1).numpy()
-    args = [evaluated(a, tables) for a in value.args]
-    if value.op == "view":
-        return args[0][value.attr.array]
-    if value.op == "concat":
-        return np.concatenate(args)
-    if value.op.startswith("to_"):
-        return args[0].astype(kind) if value.op != "to_b1" else (args[0] != 0).astype(kind)
-    return _pointwise(value.op, args).astype(kind)
-
-
-def _pointwise(op: str, args: list[Array]) -> Array:
-    """A pointwise operation on constants, by torch."""
-    functions: dict[str, Any] = {
-        "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div, "neg": torch.neg,
-        "maximum": torch.maximum, "minimum": torch.minimum, "where": lambda m, a, b: torch.where(m != 0, a, b),
-        "and": torch.logical_and, "or": torch.logical_or, "not": torch.logical_not,
-    }  # fmt: skip
-    function = functions.get(op) or getattr(torch, op)
-    return np.asarray(function(*(torch.from_numpy(np.ascontiguousarray(a)) for a in args)).numpy())
+__all__ = ["Array", "Blocks", "aligned", "evaluated"]

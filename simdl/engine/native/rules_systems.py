@@ -130,6 +130,8 @@ def _lu_solve(lu: Tensor, pivots: Tensor, b: Tensor, *, left: bool = True, adjoi
     if not left:
         return _lu_solve(lu, pivots, b.mT, left=True, adjoint=not adjoint).mT
     n = lu.shape[-1]
+    batch = torch.broadcast_shapes(lu.shape[:-2], b.shape[:-2])
+    pivots, b = pivots.expand(*batch, n), b.expand(*batch, *b.shape[-2:])
     if adjoint:
         x = _substituted(lu.mT, b, False, False)
         x = _substituted(lu.mT, x, True, True)
