@@ -3,7 +3,6 @@
 import math
 
 import torch
-from scipy import linalg
 
 from simdl import Block, Diagram, Input, LinearModel, ModelError, Output, Param, output
 from simdl.blocks.arithmetic import spread
@@ -106,6 +105,8 @@ def sampled(model: LinearModel, where: str) -> LinearModel:
 def riccati(model: LinearModel, Q, R) -> torch.Tensor:
     """S = A' S A - A' S B (R + B' S B)^-1 B' S A + Q. Raises ModelError where no stabilising solution exists."""
     arrays = [torch.as_tensor(as_tensor(matrix), dtype=torch.float64).numpy() for matrix in (model.A, model.B, Q, R)]
+    from scipy import linalg  # at use: importing it takes longer than the rest of the library
+
     try:
         return torch.from_numpy(linalg.solve_discrete_are(*arrays))
     except (ValueError, linalg.LinAlgError) as error:

@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from scipy import signal
 
 from simdl import Block, Diagram, Input, ModelError, Output, Param, State, derivative, initial, output
 from simdl.blocks.arithmetic import Gain
@@ -110,6 +109,8 @@ class ZeroPoleGain(Diagram):
     def __init__(self, zeros, poles, gain=1.0):
         if len(zeros) > len(poles):
             raise ModelError("ZeroPoleGain", f"{len(zeros)} zeros, {len(poles)} poles", "no more zeros than poles")
+        from scipy import signal  # at use: importing it takes longer than the rest of the library
+
         sections = signal.zpk2sos(zeros, poles, gain, pairing="minimal", analog=True)
         self.sections = [TransferFunction(section[:3], section[3:]) for section in sections]
         source = self.u
