@@ -37,7 +37,18 @@ from simdl import (
     simulate,
     tick,
 )
-from simdl.blocks import PI, BouncingBall, CartPole, FirstOrder, Gain, Hold, Integrator, Pulse, Sine, UnitDelay, WhiteNoise
+from simdl.blocks import (
+    PI,
+    BouncingBall,
+    CartPole,
+    FirstOrder,
+    Hold,
+    Integrator,
+    Pulse,
+    Sine,
+    WhiteNoise,
+)
+from simdl.simulate import finished
 
 F64 = torch.float64
 
@@ -263,3 +274,208 @@ def test_gradients_are_those_of_eager_autograd(name: str) -> None:
     assert run.engine == "native"
     torch.testing.assert_close(again, loss, rtol=max(1e-11, case.tolerance), atol=1e-9)
     same(found, expected, case.tolerance)
+
+
+# -- the same however it is done --------------------------------------------------------------------------------------
+
+
+@settings(max_examples=12, deadline=None)
+@given(name=st.sampled_from(["cart-pole, dense", "rates and latency", "conditions that hold", "held input", "recurrent"]),
+       checkpoint=st.integers(1, 60))  # fmt: skip
+def test_pieces_of_the_tape_do_not_change_a_bit(name: str, checkpoint: int) -> None:
+    case = CASES[name]
+    model = MODELS.setdefault(name, case.model())
+    _, whole, _ = gradients(case, model, "native")
+    _, cut, _ = gradients(case, model, "native", checkpoint=checkpoint)
+    assert all(torch.equal(whole[key], cut[key]) for key in whole)
+
+
+MODELS: dict[str, Any] = {}
+
+
+def test_threads_do_not_change_a_bit() -> None:
+    case = Case(Balance, {"plant.theta": ramp(0.1, 0.3, 300)}, dict(every=0.1, solver=STEP, record=["plant.theta"]))
+    model = case.model()
+    _, one, _ = gradients(case, model, "native", threads=1)
+    _, three, _ = gradients(case, model, "native", threads=3)
+    assert all(torch.equal(one[key], three[key]) for key in one)
+
+
+@pytest.mark.parametrize("name", ["rates and latency", "values under way", "held input", "smooth input", "conditions that hold"])
+def test_a_run_in_parts(name: str) -> None:
+    """Values under way, pieces of inputs and conditions pass from one part to the next."""
+    case = CASES[name]
+    model, found = case.model(), []
+    for engine in ("torch", "native"):
+        leaves = {name: tensor.clone().requires_grad_() for name, tensor in (*case.set.items(), *case.leaves.items())}
+        sim = Simulator(model, set={k: leaves[k] for k in case.set}, grad=True, engine=engine,
+                        inputs=case.inputs({k: leaves[k] for k in case.leaves}), **case.options)  # fmt: skip
+        for until in (0.0, 0.123, 0.4, 0.41, 1.0):
+            sim.run_until(until)
+        found.append(dict(zip(leaves, torch.autograd.grad(loss_of(finished(sim)), [*leaves.values()]))))
+    same(found[1], found[0], 1e-12)
+
+
+def test_a_graph_that_is_kept_gives_the_same_gradient_twice() -> None:
+    theta = ramp(0.1, 0.2, 4).requires_grad_()
+    run = simulate(Balance(), 0.2, set={"plant.theta": theta}, record=["plant.x"], solver=STEP, grad=True, engine="native")
+    loss = run["plant.x"].values.square().sum()
+    (one,) = torch.autograd.grad(loss, theta, retain_graph=True)
+    (two,) = torch.autograd.grad(loss, theta)
+    assert torch.equal(one, two) and float(one.norm()) > 0
+
+
+# -- against differences ----------------------------------------------------------------------------------------------
+
+
+def test_gradcheck() -> None:
+    model = Coupled()
+
+    def values(k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+        run = simulate(model, 0.3, set={"k": k, "v": v}, record=["v", "m"], every=0.1, solver=RK4(max_step=0.05), grad=True,
+                       engine="native")  # fmt: skip
+        return run["v"].values, run["m"].values, run.final["m"]
+
+    k = torch.tensor([[0.5, 0.1], [-0.2, 0.4]], dtype=F64, requires_grad=True)
+    v = torch.tensor([[1.0, -0.5], [0.3, 0.8]], dtype=F64, requires_grad=True)
+    assert torch.autograd.gradcheck(values, (k, v))
+
+
+def test_weights_against_central_differences() -> None:
+    loop = Balance("5 ms")
+    weight = loop.net.module[2].weight
+
+    def loss(grad: bool = False) -> Tensor:
+        run = simulate(loop, 0.5, set={"plant.theta": ramp(0.1, 0.3, 5)}, record=["plant.theta"], every=0.01, solver=STEP,
+                       grad=grad, engine="native")  # fmt: skip
+        return run["plant.theta"].values.square().mean()
+
+    (found,) = torch.autograd.grad(loss(True), weight)
+    with torch.no_grad():
+        for i, j in ((0, 0), (3, 5), (7, 7)):
+            kept, ends = float(weight[i, j]), []
+            for sign in (1, -1):
+                weight[i, j] = kept + sign * 1e-5
+                ends.append(float(loss()))
+            weight[i, j] = kept
+            assert float(found[i, j]) == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-6, abs=1e-12)
+
+
+# -- failed lanes -----------------------------------------------------------------------------------------------------
+
+
+class Explode(Block):
+    """x' = a x^2 + b from 1: infinite at about t = 1 / a."""
+
+    a, b, x = Param(0.5), Param(0.1), State(1.0)
+
+    @derivative(x)
+    def flow(self, x, a, b):  # type: ignore[no-untyped-def]
+        return a * x**2 + b
+
+
+class Fed(Diagram):
+    """The same, pushed by a network that sees it."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(5)
+        self.bomb = Explode()
+        self.net = Network(nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1)).double(), period=0.1, inputs=("x",),
+                           outputs=("u",))  # fmt: skip
+        self.net.x = self.bomb.x
+        self.lag = FirstOrder()
+        self.lag.u = self.net.u + self.bomb.x
+
+
+def test_failed_lanes_contribute_exactly_nothing() -> None:
+    a = torch.tensor([0.3, 30.0, 0.5, 0.2], dtype=F64)
+    healthy = torch.tensor([0, 2, 3])
+    model = Fed()
+
+    def run(values: Tensor) -> tuple[Run, Tensor, list[Tensor]]:
+        leaf = values.clone().requires_grad_()
+        run = simulate(model, 1, set={"bomb.a": leaf}, record=["bomb.x", "lag.y"], every=0.05, solver=STEP, grad=True,
+                       engine="native")  # fmt: skip
+        total = run["bomb.x"].values.square().sum() + run["lag.y"].values.sum() + run.final["lag.y"].sum()
+        found = torch.autograd.grad(total, [leaf, *model.parameters()])
+        return run, found[0], list(found[1:])
+
+    all_lanes, slope, weights = run(a)
+    assert list(all_lanes.status) == [1]
+    _, expected, others = run(a[healthy])
+    assert float(slope[1]) == 0.0 and torch.equal(slope[healthy], expected)
+    for one, two in zip(weights, others):
+        torch.testing.assert_close(one, two, rtol=1e-13, atol=1e-13)
+
+
+def test_when_all_lanes_fail_gradients_are_zero() -> None:
+    a = torch.tensor([20.0, 30.0], dtype=F64, requires_grad=True)
+    run = simulate(Explode(), 1, set={"a": a}, record=["x"], every=0.05, solver=STEP, grad=True, engine="native")
+    assert len(run.status) == 2
+    (slope,) = torch.autograd.grad(run["x"].values.sum() + run.final["x"].sum(), a)
+    assert slope.tolist() == [0.0, 0.0]
+
+
+# -- training ---------------------------------------------------------------------------------------------------------
+
+
+def test_steps_of_an_optimiser_are_those_of_the_torch_engine() -> None:
+    ends = []
+    for engine in ("torch", "native"):
+        loop = Balance()
+        module = rollout(loop, 0.4, record=["plant.theta"], every=0.02, solver=STEP, engine=engine)
+        optimiser = torch.optim.SGD(module.parameters(), lr=0.05)
+        losses = []
+        for turn in range(4):
+            optimiser.zero_grad()
+            run = module(set={"plant.theta": ramp(0.1, 0.3, 6) + 0.01 * turn})
+            loss = run["plant.theta"].values.square().mean()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            losses.append(float(loss.detach()))
+        ends.append((losses, [p.detach().clone() for p in module.parameters()]))
+    assert ends[0][0] == pytest.approx(ends[1][0], rel=1e-11)
+    for one, two in zip(ends[0][1], ends[1][1]):
+        torch.testing.assert_close(two, one, rtol=1e-11, atol=1e-13)
+
+
+def test_frozen_weights_have_no_gradient_and_may_be_set_free() -> None:
+    loop = Balance()
+    first, last = loop.net.module[0].weight, loop.net.module[4].weight
+    first.requires_grad_(False)
+
+    def gradient(engine: str) -> list[Tensor | None]:
+        run = simulate(loop, 0.2, set={"plant.theta": 0.2}, record=["plant.theta"], solver=STEP, grad=True, engine=engine)
+        first.grad = last.grad = None
+        run["plant.theta"].values.square().sum().backward()  # type: ignore[no-untyped-call]
+        return [first.grad, last.grad]
+
+    frozen = gradient("native")
+    assert frozen[0] is None and frozen[1] is not None
+    first.requires_grad_(True)
+    for one, two in zip(gradient("native"), gradient("torch")):
+        assert one is not None and two is not None
+        torch.testing.assert_close(one, two, rtol=1e-11, atol=1e-14)
+
+
+def test_weights_that_change_before_the_backward_pass_are_an_error() -> None:
+    loop = Balance()
+    run = simulate(loop, 0.1, record=["plant.theta"], solver=STEP, grad=True, engine="native")
+    with torch.no_grad():
+        loop.net.module[0].bias.add_(1.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        run["plant.theta"].values.sum().backward()  # type: ignore[no-untyped-call]
+
+
+# -- refused ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("model", "solver", "why"), [
+    (Explode, Tsit5(), "gradients through adaptive steps"),
+    (BouncingBall, RK4(max_step=0.01), "gradients through crossings"),
+], ids=["adaptive", "crossings"])  # fmt: skip
+def test_what_is_not_differentiated_natively_runs_in_torch_and_says_so(model: Any, solver: Any, why: str) -> None:
+    with pytest.raises(LoweringError, match=why):
+        simulate(model(), 0.1, every=0.1, solver=solver, grad=True, engine="native")
+    run = simulate(model(), 0.1, every=0.1, solver=solver, grad=True)
+    assert run.engine == "torch" and why in run.why

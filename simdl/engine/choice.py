@@ -16,6 +16,7 @@ ENGINES = ("auto", "native", "torch")
 WORTH = 2.0  # seconds of torch from which compiling pays
 _CALL = 25e-6  # seconds that torch takes for a node and a few lanes
 _LANES = 2000  # lanes at which a node takes twice that
+_GRADIENT = 5.0  # what a run with gradients is worth of others: it takes some three times as long, and is done again
 
 
 def check_engine(engine: str) -> str:
@@ -52,7 +53,8 @@ def effort(simulator: Simulator, end: int, lanes: int | None = None) -> float:
         calls += steps * stages * each
         if model.crossings:
             calls += steps * 3 * (len(segments.guard_programs.varying) + 4)
-    return calls * _CALL * (1 + (lanes or simulator.lanes) / _LANES)
+    found = calls * _CALL * (1 + (lanes or simulator.lanes) / _LANES)
+    return found * _GRADIENT if simulator.grad else found
 
 
 def worth_compiling(simulator: Simulator, end: int, lanes: int | None = None) -> bool:

@@ -12,6 +12,7 @@ import copy
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -28,17 +29,17 @@ from simdl.engine.native.engine import Built, Native
 from simdl.engine.native.ir import DTYPES
 from simdl.engine.native.launch import Launch
 from simdl.engine.native.memory import Array, Blocks, aligned
-from simdl.engine.native.schedule import Kind, Schedule
+from simdl.engine.native.schedule import Schedule
 from simdl.engine.native.tables import replay
 from simdl.engine.native.tape import COLUMNS, Tape
 from simdl.engine.state import State
+from simdl.errors import LoweringError, RunError
 
 if TYPE_CHECKING:
     from simdl.engine.simulator import Simulator
 
 BUDGET = 1 << 23  # bytes of tape for each thread
 RANGES = 32  # parts of a batch whose sums over lanes are kept apart
-GIVEN = ("y", "carry", "raw", "held")
 
 
 class _Backward(ctypes.Structure):
@@ -52,100 +53,118 @@ class Differentiable:
 
     built: Built
     adjoint: Adjoint
-    leaves: list[Tensor]
-    asked: tuple[bool, ...]  # which leaves required gradients
+    sources: list[Tensor]  # weights and other tensors from outside
+    asked: tuple[bool, ...]  # which of them required gradients
+
+    @property
+    def leaves(self) -> list[Tensor]:
+        """The tensors from outside that gradients are computed for."""
+        return [tensor for tensor, asked in zip(self.sources, self.asked) if asked]
 
 
 class NativeGradients(Native):
     """The native engine of a simulator with gradients."""
 
     made: Differentiable
-    checkpoint: int = 0  # instants of a piece of the tape; 0 for as many as fit into the budget
 
     def prepare(self, end: int) -> None:
         super().prepare(end)
         assert self.built is not None
-        self.made = self.differentiable(self.built.kinds)
+        self.made = self.differentiable(self.built)
 
     def describe(self) -> str:
         return super().describe() + "; gradients by its adjoint"
 
-    def differentiable(self, kinds: Sequence[Kind]) -> Differentiable:
-        """The library for gradients through these kinds of instants, made once."""
+    def plan(self, begin: int, end: int, whole: bool = False) -> Schedule:
+        """The whole way: sums over lanes have one order, however long a call takes."""
+        return super().plan(begin, end, True)
+
+    def differentiable(self, forward: Built) -> Differentiable:
+        """The library for gradients through what a library does, made once."""
         s = self.simulator
-        wanted = frozenset(name for name, tensor in given(s, s.state).items() if tensor.requires_grad)
-        always = tuple(sorted(name for name in wanted if name.partition(":")[0] in ("param", "input", "initial")))
+        calls = [call.name for program in forward.programs.values() for call in program.outside]
+        if calls:
+            raise LoweringError(calls[0], "a gradient through what torch computes at its ticks", "what is lowered to C")
+        asked = frozenset(name for name, tensor in given(s, s.state).items()
+                          if tensor.requires_grad and name.startswith(("param:", "input:", "initial:")))  # fmt: skip
         kept: dict[Any, Differentiable] = vars(self.model).setdefault("_adjoints", {})
-        key = (self._key(), always, s.recorder.step is None)
+        key = self._key(), asked
         found = kept.get(key)
-        if found is not None and set(kinds) <= set(found.built.kinds):
-            if tuple(leaf.requires_grad for leaf in found.leaves) == found.asked:
+        if found is not None and set(forward.kinds) <= set(found.built.kinds):
+            if tuple(tensor.requires_grad for tensor in found.sources) == found.asked:
                 return found
-        every = tuple(dict.fromkeys([*(found.built.kinds if found is not None else ()), *kinds]))
+        kinds = tuple(dict.fromkeys([*(found.built.kinds if found is not None else ()), *forward.kinds]))
         step = None if s.recorder.step is None else seconds(s.recorder.step)
-        lowering = Gradients(s.setup, s.recorder.paths, step, s.solver, s.segments.max_step, always.__contains__)
-        joints = {i: lowering.joint(lambda kind=kind: lowering.instant(*kind)) for i, kind in enumerate(every)}  # type: ignore[misc]
+        lowering = Gradients(s.setup, s.recorder.paths, step, s.solver, s.segments.max_step, asked.__contains__)
+        joints = {i: lowering.joint(partial(lowering.instant, *kind)) for i, kind in enumerate(kinds)}
         programs = {i: joint.program for i, joint in joints.items()}
-        timed = tuple(k for k, x in s.setup.inputs.items() if x.times is not None)
         tape = Tape(lowering, self.width, self._queues(programs))
-        adjoint = Adjoint(tape, lowering, joints, timed)
+        adjoint = Adjoint(tape, lowering, joints, forward.inputs)
         library = load(adjoint.text)
         library.adjoint.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
         library.adjoint.restype = ctypes.c_int32
-        leaves = [*lowering.differentiating.leaves.values()]
-        built = Built(lowering, tape, every, programs, timed, library)
-        kept[key] = found = Differentiable(built, adjoint, leaves, tuple(leaf.requires_grad for leaf in leaves))
+        sources = [*lowering.differentiating.sources.values()]
+        built = Built(lowering, tape, kinds, programs, forward.inputs, library)
+        kept[key] = found = Differentiable(built, adjoint, sources, tuple(t.requires_grad for t in sources))
         return found
 
     def go(self, plan: Schedule) -> None:
         """Run a plan as one node of the graph of gradients."""
         s = self.simulator
         self.built = self.build(plan.kinds)
-        self.made = self.differentiable(self.built.kinds)
-        tensors = given(s, s.state)
+        self.made = self.differentiable(self.built)
         run = Stretch(self, self.made, plan)
-        results = _Run.apply(run, *tensors.values(), *self.made.leaves)
-        run.attach(results)
+        with torch.enable_grad():
+            results = _Run.apply(run, self, *given(s, s.state).values(), *self.made.leaves)  # type: ignore[no-untyped-call]
+            run.attach(s, results)
 
 
 class Stretch:
-    """A plan of instants from a state: run forward natively, and backward."""
+    """A plan of instants from a state: run forward natively, and backward.
+
+    It keeps what the stretch began with, and no way to the simulator: that would be a cycle through its results."""
 
     def __init__(self, native: NativeGradients, made: Differentiable, plan: Schedule) -> None:
-        self.native, self.made, self.plan = native, made, plan
+        self.made, self.plan = made, plan
         s = native.simulator
         self.names = [*given(s, s.state)]
-        self.state = s.state.copy()
-        self.setup, self.initial = s.setup, s.instants.initial
-        self.inputs = dict(s.setup.inputs)
+        self.state, self.setup, self.initial, self.inputs = s.state.copy(), s.setup, s.instants.initial, dict(s.setup.inputs)
+        self.checkpoint = s.checkpoint if s.checkpoint > 0 else 0
+        self.native = copy.copy(native)
+        self.native.simulator = SimpleNamespace(  # type: ignore[assignment]
+            model=s.model, lanes=s.lanes, recorder=SimpleNamespace(step=s.recorder.step), solver=s.solver,
+            segments=SimpleNamespace(max_step=s.segments.max_step), rows=dict(s.instants.rows), _checked=64,
+            check_accuracy=False,
+        )  # fmt: skip
+        self.versions = [tensor._version for tensor in made.sources]
 
     # -- forward --------------------------------------------------------------------------------------------------
 
-    def forward(self) -> list[Tensor]:
+    def forward(self, native: NativeGradients) -> list[Tensor]:
         """Run, and return what has changed: `outputs` names it."""
-        native, s = self.native, self.native.simulator
+        s = native.simulator
         assert native.built is not None
         launch = Launch(native, native.built, self.plan)
-        self.recorded = launch.fire()
-        launch._unpack()
+        recorded = launch.fire()
+        launch.unpack()
         s.state.ns = int(self.plan.ns[-1])
         self.failed = None if s.state.frozen is None else s.state.frozen.clone()
         slots = self.made.built.writer.layout.slots
         now = stated(s.state)
         self.outputs = [name for name in now if f"bar:{name}" in slots or name.startswith("queue:")]
         found = [now[name] for name in self.outputs]
-        self.outputs += [f"record:{key}" for key in self.recorded]
-        return found + [launch.columns(values, shape) for _, values, shape in self.recorded.values()]
+        self.outputs += [f"record:{key}" for key in recorded]
+        self.times = {key: times.tolist() for key, (times, _, _) in recorded.items()}
+        return found + [launch.columns(values, shape) for _, values, shape in recorded.values()]
 
-    def attach(self, results: Sequence[Tensor]) -> None:
+    def attach(self, s: Simulator, results: Sequence[Tensor]) -> None:
         """Hand results that know their gradients to the simulator."""
-        s = self.native.simulator
         state = s.state.copy()
         queues = {path: [(at, dict(values), mask) for at, values, mask in q] for path, q in state.queues.items()}
         for name, tensor in zip(self.outputs, results, strict=True):
             kind, _, key = name.partition(":")
             if kind == "record":
-                s.recorder.extend(key, self.recorded[key][0].tolist(), tensor)
+                s.recorder.extend(key, self.times[key], tensor)
             elif kind == "queue":
                 path, place, inner = key.split("|")
                 queues[path][int(place)][1][inner] = tensor
@@ -155,12 +174,17 @@ class Stretch:
                 setattr(state, kind, tensor)
         state.queues = {path: tuple(q) for path, q in queues.items()}
         s.state = state
-        self.recorded = {key: (times, shape) for key, (times, _, shape) in self.recorded.items()}
+        del self.times
 
     # -- backward -------------------------------------------------------------------------------------------------
 
     def backward(self, tensors: Sequence[Tensor], grads: Sequence[Tensor | None], needed: Sequence[bool]) -> list[Tensor | None]:
-        """Cotangents of what the stretch began with and of shared tensors, from those of its results."""
+        """Cotangents of what the stretch began with and of shared tensors, from those of its results.
+
+        Raises RunError when weights have changed since."""
+        if [tensor._version for tensor in self.made.sources] != self.versions:
+            raise RunError(self.native.model.name, "weights changed in place between the run and its backward pass",
+                           "backward() before the weights change")  # fmt: skip
         lanes, failed = self.setup.lanes, self.failed
         bars = {name: g for name, g in zip(self.outputs, grads, strict=True) if g is not None}
         if not bars or failed is not None and bool(failed.all()):
@@ -204,11 +228,8 @@ class Stretch:
         inputs = {key: replace(source, values=lanes(values[f"input:{key}"])) for key, source in self.inputs.items()}
         params = {key: lanes(values[f"param:{key}"]) for key in self.setup.params}
         setup = replace(self.setup, params=params, inputs=inputs, ids=lanes(self.setup.ids))
-        native.simulator = SimpleNamespace(  # type: ignore[assignment]
-            model=s.model, setup=setup, state=state, lanes=s.lanes, recorder=s.recorder, segments=s.segments,
-            solver=s.solver, instants=SimpleNamespace(initial=initial, rows=s.instants.rows), _checked=64,
-            check_accuracy=False,
-        )  # fmt: skip
+        instants = SimpleNamespace(initial=initial, rows=vars(s)["rows"])
+        native.simulator = SimpleNamespace(**vars(s), setup=setup, state=state, instants=instants)  # type: ignore[assignment]
         return Launch(native, self.made.built, self.plan)
 
 
@@ -277,7 +298,7 @@ class Call:
         launch, sizes, plan = self.launch, self.sizes, self.plan
         c, lanes, padded = launch.context, launch.blocks.lanes, launch.context.lanes
         d = _Backward()
-        outs = launch._outs()
+        outs = launch.room()
         shown, columns = [], []
         for key, (times, values, _) in outs.items():
             bar = bars.get(f"record:{key}")
@@ -333,9 +354,8 @@ class Call:
         counts = np.ones(len(gaps)) if not step else np.maximum(1, np.ceil(gaps / 1e9 / step * (1 - 1e-12)))
         need = np.array([sizes.instants[i] for i in range(len(sizes.instants))])[self.launch.program] + sizes.head
         need = need + np.where(gaps > 0, sizes.segment + counts.astype(np.int64) * sizes.step, 0)
-        given = self.stretch.native.checkpoint
-        if given:
-            cuts = [*range(0, len(need), given), len(need)]
+        if self.stretch.checkpoint:
+            cuts = [*range(0, len(need), self.stretch.checkpoint), len(need)]
         else:
             ends = np.cumsum(need)
             cuts = [0]
@@ -410,8 +430,8 @@ class _Run(torch.autograd.Function):
     """A stretch as a node of autograd's graph."""
 
     @staticmethod
-    def forward(ctx: Any, run: Stretch, *tensors: Tensor) -> tuple[Tensor, ...]:
-        results = run.forward()
+    def forward(ctx: Any, run: Stretch, native: NativeGradients, *tensors: Tensor) -> tuple[Tensor, ...]:
+        results = run.forward(native)
         ctx.run = run
         ctx.save_for_backward(*tensors)
         ctx.set_materialize_grads(False)
@@ -421,7 +441,7 @@ class _Run(torch.autograd.Function):
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        return (None, *ctx.run.backward(ctx.saved_tensors, grads, ctx.needs_input_grad[1:]))
+        return (None, None, *ctx.run.backward(ctx.saved_tensors, grads, ctx.needs_input_grad[2:]))
 
 
 def stated(state: State) -> dict[str, Tensor]:

@@ -86,7 +86,7 @@ class Differentiating(Tracer):
     def __init__(self, graph: Any, lanes: int, wanted: Callable[[str], bool]) -> None:
         super().__init__(graph, lanes)
         self.wanted = wanted
-        self.leaves: dict[int, Tensor] = {}  # weights and other tensors from outside that require gradients
+        self.sources: dict[int, Tensor] = {}  # weights and other tensors from outside
         self.totals: list[Total] = []
         self.programs = 0  # so far: each has totals of its own
         self._numbers: dict[Any, int] = {}
@@ -115,14 +115,19 @@ class Differentiating(Tracer):
 
     def _shared(self, func: Any, args: Any, kwargs: Any, tensors: list[Tensor]) -> Any:
         for tensor in tensors:
-            if tensor.requires_grad and id(tensor) not in self.tables:
-                self.leaves[id(tensor)] = tensor
+            if id(tensor) not in self.tables:
+                self.sources[id(tensor)] = tensor
         return super()._shared(func, args, kwargs, tensors)
 
     def _table(self, tensor: Tensor) -> Table:
-        if tensor.requires_grad and id(tensor) not in self.tables:
-            self.leaves[id(tensor)] = tensor
+        if id(tensor) not in self.tables:
+            self.sources[id(tensor)] = tensor
         return super()._table(tensor)
+
+    @property
+    def leaves(self) -> list[Tensor]:
+        """The tensors from outside that require gradients."""
+        return [t for t in self.sources.values() if t.requires_grad]
 
     def repeat(self, n: int, body: Callable[[Any, int], Any], state: Any) -> Any:
         """The turns of a loop one after another."""
@@ -250,10 +255,16 @@ class Gradients(Lowering):
         attached = {name: tensor for name, tensor in outs.items() if tensor.requires_grad}
         bars = [self._bar(name, tensor) for name, tensor in attached.items()]
         inputs = tracer.placeholders
-        leaves = [*tracer.leaves.values()]
+        leaves = tracer.leaves
         grads: Sequence[Tensor | None] = [None] * (len(inputs) + len(leaves))
         if attached:
-            grads = torch.autograd.grad([*attached.values()], [*inputs.values(), *leaves], bars, allow_unused=True)
+            tracer.where = f"the gradient of {self.model.name}"
+            try:
+                grads = torch.autograd.grad([*attached.values()], [*inputs.values(), *leaves], bars, allow_unused=True)
+            except (RuntimeError, NotImplementedError) as error:
+                raise LoweringError(tracer.where, str(error).partition("\n")[0], "operations with derivatives") from error
+            finally:
+                tracer.where = "model"
         back = Back("back")
         for (name, placeholder), grad in zip(inputs.items(), grads):
             changed = name in program.stores

@@ -67,12 +67,12 @@ class Launch:
         recorder.events += self.events()
         for key, (times, values, shape) in outs.items():
             recorder.extend(key, times.tolist(), self.columns(values, shape))
-        self._unpack()
+        self.unpack()
         self.simulator.state.ns = int(self.plan.ns[-1])
 
     def fire(self) -> dict[str, Any]:
         """Run it. What was recorded: key -> (times in ns, values (times, size, lanes of all blocks), shape)."""
-        outs = self._outs()
+        outs = self.room()
         while True:
             self._room_for_crossings()
             while self._go():
@@ -225,11 +225,12 @@ class Launch:
     def events(self) -> list[tuple[int, float, str]]:
         """The crossings (lane, t, path) in order of time, and of lanes where times are equal."""
         count = int(self.noted[0])
-        lanes, times = self.event_lanes[:count], self.event_times[:count]
-        order = np.lexsort((np.arange(count), lanes[:, 0], times))
+        lanes, guards, times = self.event_lanes[:count, 0], self.event_lanes[:count, 1], self.event_times[:count]
+        order = np.lexsort((np.arange(count), lanes, times))
+        order = order[lanes[order] < self.simulator.lanes]
         paths = [node.path for node in self.model.crossings]
-        real = self.simulator.lanes
-        return [(int(lanes[i, 0]), float(times[i]), paths[int(lanes[i, 1])]) for i in order if lanes[i, 0] < real]
+        named = [paths[k] for k in guards[order].tolist()]
+        return list(zip(lanes[order].tolist(), times[order].tolist(), named, strict=True))
 
     def _tables(self) -> list[Array]:
         """The shared tables with today's weights."""
@@ -296,7 +297,7 @@ class Launch:
             found.append((key, times, math.prod(shape), shape, DTYPES[built.lowering.type_of(key)]))
         return found
 
-    def _outs(self) -> dict[str, Any]:
+    def room(self) -> dict[str, Any]:
         """Memory for what will be recorded: key -> (times, values (columns, size, padded), shape)."""
         lanes, outs = self.context.lanes, {}
         for i, (key, times, size, shape, dtype) in enumerate(self.recorded):
@@ -312,7 +313,7 @@ class Launch:
             return values[:, 0, :lanes].reshape(len(values), lanes, *shape)
         return values[:, :, :lanes].permute(0, 2, 1).reshape(len(values), lanes, *shape)
 
-    def _unpack(self) -> None:
+    def unpack(self) -> None:
         s, state, blocks, layout = self.simulator, self.simulator.state.copy(), self.blocks, self.built.writer.layout
         if "y" in layout.slots:
             state.y = blocks.get_rows("y")
