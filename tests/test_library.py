@@ -40,13 +40,13 @@ def blocks() -> set[str]:
     return {name for name, kind in found.items() if isinstance(kind, type) and issubclass(kind, Declared)}
 
 
-def run(model: Diagram, keywords: dict[str, Any], lanes: list[int]) -> Run:
+def run(model: Diagram, keywords: dict[str, Any], lanes: list[int], engine: str = "torch") -> Run:
     """A case in some of its three lanes."""
     compiled, settings = compile_model(model), {}
     for name, value in keywords.get("set", {}).items():
         tensor, shape = as_tensor(value), compiled.values[compiled.key(name)].shape or ()
         settings[name] = tensor[lanes] if tensor.ndim > len(shape) else value
-    more = dict(ids=torch.tensor(lanes), lanes=len(lanes), engine="torch")
+    more = dict(ids=torch.tensor(lanes), lanes=len(lanes), engine=engine)
     return simulate(model, **{**keywords, "set": settings, **more})
 
 
