@@ -136,6 +136,8 @@ class Graph:
 
     def pointwise(self, op: str, args: Sequence[Value], type: str) -> Value:
         """An operation on every element; arguments that are one element repeated are taken once."""
+        if not all(a.size for a in args):
+            return self.make("concat", (), None, type, 0)
         size = max(a.size for a in args)
         given = tuple(self._single(a) for a in args)
         return self._expanded(self.make(op, given, None, type, max(a.size for a in given)), size)
