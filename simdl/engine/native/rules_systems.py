@@ -120,7 +120,7 @@ def _log_determinant(a: Tensor) -> Any:
 @by_parts("linalg_lu_factor_ex")
 def _lu_factor(a: Tensor, *, pivot: bool = True, check_errors: bool = False) -> Any:
     if not pivot:
-        raise LoweringError("lu", "a decomposition without pivots", "pivot=True")
+        raise LoweringError("", "a decomposition without pivots", "pivot=True")
     lu, pivots, _ = _decomposed(a)
     return lu, pivots, torch.zeros(lu.shape[:-2], dtype=torch.int32)
 
@@ -190,7 +190,12 @@ def _cholesky(a: Tensor, *, upper: bool = False, check_errors: bool = False) -> 
         column = torch.cat([root, rest[..., 1:, :] / root], -2)
         columns.append(torch.nn.functional.pad(column, (0, 0, j, 0)))
     found = torch.cat(columns, -1)
-    return found.mT if upper else found, None
+    # LAPACK tells the order of the first minor that is not positive; its root is not a number, or zero.
+    wrong = ~(torch.diagonal(found, dim1=-2, dim2=-1) > 0)
+    order = torch.arange(1, n + 1)
+    info = torch.where(wrong, order, n + 1).amin(-1)
+    info = torch.where(info > n, 0, info).to(torch.int32)
+    return found.mT if upper else found, info
 
 
 @by_parts("cholesky_solve")
