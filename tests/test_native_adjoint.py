@@ -52,6 +52,7 @@ from simdl.simulate import finished
 
 F64 = torch.float64
 
+
 def ramp(first: float, last: float, lanes: int) -> Tensor:
     return torch.linspace(first, last, lanes, dtype=F64)
 
@@ -181,6 +182,7 @@ class Coupled(Block):
         push = (k @ v.unsqueeze(-1)).squeeze(-1)
         return -m + v.unsqueeze(-1) * push.unsqueeze(-2), -v * v.abs() + torch.atan2(push, 1 + v**2) + u.unsqueeze(-1)
 
+
 # -- comparing --------------------------------------------------------------------------------------------------------
 
 
@@ -199,34 +201,85 @@ class Case:
 
 STEP = RK4(max_step=0.005)
 CASES = {
-    "cart-pole": Case(Balance, {"plant.theta": ramp(0.1, 0.3, 11), "plant.half": ramp(0.4, 0.6, 11)},
-                      dict(record=["plant.theta", "plant.x"], every=0.02, solver=STEP)),
-    "cart-pole, one lane": Case(Balance, {"plant.theta": ramp(0.2, 0.2, 1)},
-                                dict(record=["plant.theta", "net.force"], solver=STEP)),
-    "cart-pole, dense": Case(lambda: Balance("5 ms"), {"plant.theta": ramp(0.1, 0.3, 3), "plant.v": ramp(0, 1, 3)},
-                             dict(record=["plant.theta", "net.force", "plant.omega"], every=0.0015, solver=STEP)),
-    "rates and latency": Case(Servo, {"pi.kp": ramp(3, 5, 9), "pi.ki": torch.tensor(1.0, dtype=F64), "slow.y": ramp(0, 1, 9)},
-                              leaves={"r": ramp(0.5, 1.5, 9)}, inputs=lambda leaves: {"r": leaves["r"]}),
-    "values under way": Case(Late, {"gain.k": ramp(-2, -1, 4), "plant.y": ramp(0.5, 1, 4)}, dict(every=0.05, solver=STEP)),
+    "cart-pole": Case(
+        Balance,
+        {"plant.theta": ramp(0.1, 0.3, 11), "plant.half": ramp(0.4, 0.6, 11)},
+        dict(record=["plant.theta", "plant.x"], every=0.02, solver=STEP),
+    ),
+    "cart-pole, one lane": Case(
+        Balance, {"plant.theta": ramp(0.2, 0.2, 1)}, dict(record=["plant.theta", "net.force"], solver=STEP)
+    ),
+    "cart-pole, dense": Case(
+        lambda: Balance("5 ms"),
+        {"plant.theta": ramp(0.1, 0.3, 3), "plant.v": ramp(0, 1, 3)},
+        dict(record=["plant.theta", "net.force", "plant.omega"], every=0.0015, solver=STEP),
+    ),
+    "rates and latency": Case(
+        Servo,
+        {"pi.kp": ramp(3, 5, 9), "pi.ki": torch.tensor(1.0, dtype=F64), "slow.y": ramp(0, 1, 9)},
+        leaves={"r": ramp(0.5, 1.5, 9)},
+        inputs=lambda leaves: {"r": leaves["r"]},
+    ),
+    "values under way": Case(
+        Late, {"gain.k": ramp(-2, -1, 4), "plant.y": ramp(0.5, 1, 4)}, dict(every=0.05, solver=STEP)
+    ),
     "recurrent": Case(Watched, {"wave.amplitude": ramp(1, 3, 10), "sum.y": ramp(0, 1, 10)}, until=2.0),
     "noise": Case(lambda: Walk(period=0.1), {"a": ramp(0.5, 0.9, 9), "b": torch.tensor(0.4, dtype=F64)}, until=3.0),
-    "conditions that hold": Case(Conditional, {"leak.tau": ramp(0.3, 0.8, 9), "walk.k": ramp(0.5, 1, 9), "sum.y": ramp(0, 1, 9)},
-                                 dict(solver=STEP, every=0.03), until=2.5),
-    "conditions back to the start": Case(lambda: Conditional("initial"), {"leak.tau": ramp(0.3, 0.8, 9), "leak.y": ramp(0, 1, 9)},
-                                         dict(solver=STEP), until=2.5),
-    "matrices": Case(lambda: Coupled(), {"k": torch.tensor([[0.5, 0.1], [-0.2, 0.4]], dtype=F64), "v": torch.randn(
-        6, 2, generator=torch.Generator().manual_seed(0), dtype=F64)}, dict(record=["v", "m", "y"], every=0.1, solver=STEP)),
-    "Heun": Case(lambda: Coupled(), {"m": torch.ones(2, 2, dtype=F64)}, dict(record=["v", "m", "y"], every=0.013, solver=Heun(max_step=0.01))),
-    "Euler": Case(lambda: Coupled(), {"m": torch.ones(2, 2, dtype=F64)}, dict(record=["v"], every=0.1, solver=Euler(max_step=0.01))),
-    "held input": Case(Servo, {"pi.kp": ramp(3, 5, 5)}, leaves={"r": ramp(0, 1, 15).reshape(5, 3)},
-                       inputs=lambda leaves: {"r": ([0.0, 0.31, 0.5], leaves["r"])}),
-    "one held input for all": Case(Servo, {"pi.kp": ramp(3, 5, 5)}, leaves={"r": ramp(0, 1, 3)},
-                                   inputs=lambda leaves: {"r": ([0.0, 0.31, 0.5], leaves["r"])}),
-    "smooth input": Case(Servo, {"pi.kp": ramp(3, 5, 5)}, leaves={"r": ramp(0, 1, 15).reshape(5, 3)}, inputs=lambda leaves: {
-        "r": Trace("r", torch.tensor([0.0, 0.31, 1.0], dtype=F64), leaves["r"], "smooth")}),
-    "float32": Case(Balance, {"plant.theta": ramp(0.1, 0.3, 11), "plant.half": ramp(0.4, 0.6, 11)},
-                    dict(record=["plant.theta", "plant.x"], every=0.02, solver=STEP, dtype=torch.float32), tolerance=2e-5),
-}  # fmt: skip
+    "conditions that hold": Case(
+        Conditional,
+        {"leak.tau": ramp(0.3, 0.8, 9), "walk.k": ramp(0.5, 1, 9), "sum.y": ramp(0, 1, 9)},
+        dict(solver=STEP, every=0.03),
+        until=2.5,
+    ),
+    "conditions back to the start": Case(
+        lambda: Conditional("initial"),
+        {"leak.tau": ramp(0.3, 0.8, 9), "leak.y": ramp(0, 1, 9)},
+        dict(solver=STEP),
+        until=2.5,
+    ),
+    "matrices": Case(
+        lambda: Coupled(),
+        {
+            "k": torch.tensor([[0.5, 0.1], [-0.2, 0.4]], dtype=F64),
+            "v": torch.randn(6, 2, generator=torch.Generator().manual_seed(0), dtype=F64),
+        },
+        dict(record=["v", "m", "y"], every=0.1, solver=STEP),
+    ),
+    "Heun": Case(
+        lambda: Coupled(),
+        {"m": torch.ones(2, 2, dtype=F64)},
+        dict(record=["v", "m", "y"], every=0.013, solver=Heun(max_step=0.01)),
+    ),
+    "Euler": Case(
+        lambda: Coupled(),
+        {"m": torch.ones(2, 2, dtype=F64)},
+        dict(record=["v"], every=0.1, solver=Euler(max_step=0.01)),
+    ),
+    "held input": Case(
+        Servo,
+        {"pi.kp": ramp(3, 5, 5)},
+        leaves={"r": ramp(0, 1, 15).reshape(5, 3)},
+        inputs=lambda leaves: {"r": ([0.0, 0.31, 0.5], leaves["r"])},
+    ),
+    "one held input for all": Case(
+        Servo,
+        {"pi.kp": ramp(3, 5, 5)},
+        leaves={"r": ramp(0, 1, 3)},
+        inputs=lambda leaves: {"r": ([0.0, 0.31, 0.5], leaves["r"])},
+    ),
+    "smooth input": Case(
+        Servo,
+        {"pi.kp": ramp(3, 5, 5)},
+        leaves={"r": ramp(0, 1, 15).reshape(5, 3)},
+        inputs=lambda leaves: {"r": Trace("r", torch.tensor([0.0, 0.31, 1.0], dtype=F64), leaves["r"], "smooth")},
+    ),
+    "float32": Case(
+        Balance,
+        {"plant.theta": ramp(0.1, 0.3, 11), "plant.half": ramp(0.4, 0.6, 11)},
+        dict(record=["plant.theta", "plant.x"], every=0.02, solver=STEP, dtype=torch.float32),
+        tolerance=2e-5,
+    ),
+}
 
 
 def loss_of(run: Run) -> Tensor:
@@ -245,14 +298,25 @@ def gradients(case: Case, model: Any, engine: str, **more: Any) -> tuple[Tensor,
     leaves = {name: tensor.clone().requires_grad_() for name, tensor in (*case.set.items(), *case.leaves.items())}
     inputs = case.inputs({name: leaves[name] for name in case.leaves})
     options = {**case.options, **more}
-    run = simulate(model, case.until, set={name: leaves[name] for name in case.set}, inputs=inputs, grad=True, engine=engine,
-                   **options)  # fmt: skip
+    run = simulate(
+        model,
+        case.until,
+        set={name: leaves[name] for name in case.set},
+        inputs=inputs,
+        grad=True,
+        engine=engine,
+        **options,
+    )
     weights = {name: p for name, p in model.named_parameters()} if hasattr(model, "named_parameters") else {}
     weights = weights or {str(i): p for i, p in enumerate(model.parameters())}
     wanted = {**leaves, **weights}
     loss = loss_of(run)
     found = torch.autograd.grad(loss, [*wanted.values()], allow_unused=True)
-    return loss.detach(), {name: torch.zeros_like(wanted[name]) if g is None else g for name, g in zip(wanted, found)}, run
+    return (
+        loss.detach(),
+        {name: torch.zeros_like(wanted[name]) if g is None else g for name, g in zip(wanted, found)},
+        run,
+    )
 
 
 def same(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float) -> None:
@@ -265,6 +329,7 @@ def same(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float
         assert float((found[name] - g).norm()) <= tolerance * scale, name
 
 
+@pytest.mark.filterwarnings("ignore:.*half the step")
 @pytest.mark.parametrize("name", CASES)
 def test_gradients_are_those_of_eager_autograd(name: str) -> None:
     case = CASES[name]
@@ -280,8 +345,10 @@ def test_gradients_are_those_of_eager_autograd(name: str) -> None:
 
 
 @settings(max_examples=12, deadline=None)
-@given(name=st.sampled_from(["cart-pole, dense", "rates and latency", "conditions that hold", "held input", "recurrent"]),
-       checkpoint=st.integers(1, 60))  # fmt: skip
+@given(
+    name=st.sampled_from(["cart-pole, dense", "rates and latency", "conditions that hold", "held input", "recurrent"]),
+    checkpoint=st.integers(1, 60),
+)
 def test_pieces_of_the_tape_do_not_change_a_bit(name: str, checkpoint: int) -> None:
     case = CASES[name]
     model = MODELS.setdefault(name, case.model())
@@ -301,15 +368,23 @@ def test_threads_do_not_change_a_bit() -> None:
     assert all(torch.equal(one[key], three[key]) for key in one)
 
 
-@pytest.mark.parametrize("name", ["rates and latency", "values under way", "held input", "smooth input", "conditions that hold"])
+@pytest.mark.parametrize(
+    "name", ["rates and latency", "values under way", "held input", "smooth input", "conditions that hold"]
+)
 def test_a_run_in_parts(name: str) -> None:
     """Values under way, pieces of inputs and conditions pass from one part to the next."""
     case = CASES[name]
     model, found = case.model(), []
     for engine in ("torch", "native"):
         leaves = {name: tensor.clone().requires_grad_() for name, tensor in (*case.set.items(), *case.leaves.items())}
-        sim = Simulator(model, set={k: leaves[k] for k in case.set}, grad=True, engine=engine,
-                        inputs=case.inputs({k: leaves[k] for k in case.leaves}), **case.options)  # fmt: skip
+        sim = Simulator(
+            model,
+            set={k: leaves[k] for k in case.set},
+            grad=True,
+            engine=engine,
+            inputs=case.inputs({k: leaves[k] for k in case.leaves}),
+            **case.options,
+        )
         for until in (0.0, 0.123, 0.4, 0.41, 1.0):
             sim.run_until(until)
         found.append(dict(zip(leaves, torch.autograd.grad(loss_of(finished(sim)), [*leaves.values()]))))
@@ -318,7 +393,9 @@ def test_a_run_in_parts(name: str) -> None:
 
 def test_a_graph_that_is_kept_gives_the_same_gradient_twice() -> None:
     theta = ramp(0.1, 0.2, 4).requires_grad_()
-    run = simulate(Balance(), 0.2, set={"plant.theta": theta}, record=["plant.x"], solver=STEP, grad=True, engine="native")
+    run = simulate(
+        Balance(), 0.2, set={"plant.theta": theta}, record=["plant.x"], solver=STEP, grad=True, engine="native"
+    )
     loss = run["plant.x"].values.square().sum()
     (one,) = torch.autograd.grad(loss, theta, retain_graph=True)
     (two,) = torch.autograd.grad(loss, theta)
@@ -332,8 +409,16 @@ def test_gradcheck() -> None:
     model = Coupled()
 
     def values(k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
-        run = simulate(model, 0.3, set={"k": k, "v": v}, record=["v", "m"], every=0.1, solver=RK4(max_step=0.05), grad=True,
-                       engine="native")  # fmt: skip
+        run = simulate(
+            model,
+            0.3,
+            set={"k": k, "v": v},
+            record=["v", "m"],
+            every=0.1,
+            solver=RK4(max_step=0.05),
+            grad=True,
+            engine="native",
+        )
         return run["v"].values, run["m"].values, run.final["m"]
 
     k = torch.tensor([[0.5, 0.1], [-0.2, 0.4]], dtype=F64, requires_grad=True)
@@ -346,8 +431,16 @@ def test_weights_against_central_differences() -> None:
     weight = loop.net.module[2].weight
 
     def loss(grad: bool = False) -> Tensor:
-        run = simulate(loop, 0.5, set={"plant.theta": ramp(0.1, 0.3, 5)}, record=["plant.theta"], every=0.01, solver=STEP,
-                       grad=grad, engine="native")  # fmt: skip
+        run = simulate(
+            loop,
+            0.5,
+            set={"plant.theta": ramp(0.1, 0.3, 5)},
+            record=["plant.theta"],
+            every=0.01,
+            solver=STEP,
+            grad=grad,
+            engine="native",
+        )
         return run["plant.theta"].values.square().mean()
 
     (found,) = torch.autograd.grad(loss(True), weight)
@@ -380,8 +473,12 @@ class Fed(Diagram):
     def __init__(self) -> None:
         torch.manual_seed(5)
         self.bomb = Explode()
-        self.net = Network(nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1)).double(), period=0.1, inputs=("x",),
-                           outputs=("u",))  # fmt: skip
+        self.net = Network(
+            nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1)).double(),
+            period=0.1,
+            inputs=("x",),
+            outputs=("u",),
+        )
         self.net.x = self.bomb.x
         self.lag = FirstOrder()
         self.lag.u = self.net.u + self.bomb.x
@@ -394,8 +491,16 @@ def test_failed_lanes_contribute_exactly_nothing() -> None:
 
     def run(values: Tensor) -> tuple[Run, Tensor, list[Tensor]]:
         leaf = values.clone().requires_grad_()
-        run = simulate(model, 1, set={"bomb.a": leaf}, record=["bomb.x", "lag.y"], every=0.05, solver=STEP, grad=True,
-                       engine="native")  # fmt: skip
+        run = simulate(
+            model,
+            1,
+            set={"bomb.a": leaf},
+            record=["bomb.x", "lag.y"],
+            every=0.05,
+            solver=STEP,
+            grad=True,
+            engine="native",
+        )
         total = run["bomb.x"].values.square().sum() + run["lag.y"].values.sum() + run.final["lag.y"].sum()
         found = torch.autograd.grad(total, [leaf, *model.parameters()])
         return run, found[0], list(found[1:])
@@ -445,7 +550,9 @@ def test_frozen_weights_have_no_gradient_and_may_be_set_free() -> None:
     first.requires_grad_(False)
 
     def gradient(engine: str) -> list[Tensor | None]:
-        run = simulate(loop, 0.2, set={"plant.theta": 0.2}, record=["plant.theta"], solver=STEP, grad=True, engine=engine)
+        run = simulate(
+            loop, 0.2, set={"plant.theta": 0.2}, record=["plant.theta"], solver=STEP, grad=True, engine=engine
+        )
         first.grad = last.grad = None
         run["plant.theta"].values.square().sum().backward()  # type: ignore[no-untyped-call]
         return [first.grad, last.grad]
@@ -470,10 +577,14 @@ def test_weights_that_change_before_the_backward_pass_are_an_error() -> None:
 # -- refused ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("model", "solver", "why"), [
-    (Explode, Tsit5(), "gradients through adaptive steps"),
-    (BouncingBall, RK4(max_step=0.01), "gradients through crossings"),
-], ids=["adaptive", "crossings"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("model", "solver", "why"),
+    [
+        (Explode, Tsit5(), "gradients through adaptive steps"),
+        (BouncingBall, RK4(max_step=0.01), "gradients through crossings"),
+    ],
+    ids=["adaptive", "crossings"],
+)
 def test_what_is_not_differentiated_natively_runs_in_torch_and_says_so(model: Any, solver: Any, why: str) -> None:
     with pytest.raises(LoweringError, match=why):
         simulate(model(), 0.1, every=0.1, solver=solver, grad=True, engine="native")

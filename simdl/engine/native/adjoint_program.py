@@ -88,33 +88,74 @@ class Adjoint:
         head = aligned(fixed) + sum(aligned(tape.bytes_of(name)) for name in masks)
         changing = [*tape.lowering.state_names]
         changing = [n for n in changing if n in layout.slots]
-        changing += [n for n in layout.slots if n.partition(":")[0] in ("queue", "input", "start", "stop", "since", "length")]
+        changing += [
+            n for n in layout.slots if n.partition(":")[0] in ("queue", "input", "start", "stop", "since", "length")
+        ]
         check = sum(aligned(tape.bytes_of(name)) for name in changing)
         ring = 2 + max((q.capacity for q in self.queues), default=0)
         whole = aligned(check + 8 * ring * (len(self.queues) + 1) + 8 * (len(self.inputs) + 1))
-        sizes = Sizes(head, instants, sum(aligned(tape.bytes_of(n)) for n in segment), step.bytes if self.states else 0, whole,
-                      tape.sums)  # fmt: skip
+        sizes = Sizes(
+            head,
+            instants,
+            sum(aligned(tape.bytes_of(n)) for n in segment),
+            step.bytes if self.states else 0,
+            whole,
+            tape.sums,
+        )
         ends = sum(aligned(tape.bytes_of(n)) for n in end)
         unpublish, unload = self._unpublish(), self._unload()
         macros = {
-            "ARGUMENTS": ARGUMENTS, "PASS": PASS, "CLOCKS": max(1, len(tape.lowering.model.clocks)), "KEYS": len(tape.keys),
-            "QUEUES": len(self.queues), "RING": ring, "INPUTS": len(self.inputs), "STEPS": int(self.states),
-            "GRID": int(self.grid), "HEAD": head, "SEGMENT": sizes.segment, "STEP": step.bytes, "END": ends,
-            "CHECK": whole, "CHECKED": check, "SUMS": tape.sums,
-            "SAVE_SEGMENT": tape.moves(segment, "z", True), "LOAD_SEGMENT": tape.moves(segment, "z", False),
-            "SAVE_STEP": tape.moves(step.slots, "z", True), "LOAD_STEP": tape.moves(step.slots, "z", False),
-            "SAVE_END": tape.moves(end, "z", True), "LOAD_END": tape.moves(end, "z", False),
-            "SAVE_CHECK": tape.moves(changing, "z", True), "LOAD_CHECK": tape.moves(changing, "z", False),
+            "ARGUMENTS": ARGUMENTS,
+            "PASS": PASS,
+            "CLOCKS": max(1, len(tape.lowering.model.clocks)),
+            "KEYS": len(tape.keys),
+            "QUEUES": len(self.queues),
+            "RING": ring,
+            "INPUTS": len(self.inputs),
+            "STEPS": int(self.states),
+            "GRID": int(self.grid),
+            "HEAD": head,
+            "SEGMENT": sizes.segment,
+            "STEP": step.bytes,
+            "END": ends,
+            "CHECK": whole,
+            "CHECKED": check,
+            "SUMS": tape.sums,
+            "SAVE_SEGMENT": tape.moves(segment, "z", True),
+            "LOAD_SEGMENT": tape.moves(segment, "z", False),
+            "SAVE_STEP": tape.moves(step.slots, "z", True),
+            "LOAD_STEP": tape.moves(step.slots, "z", False),
+            "SAVE_END": tape.moves(end, "z", True),
+            "LOAD_END": tape.moves(end, "z", False),
+            "SAVE_CHECK": tape.moves(changing, "z", True),
+            "LOAD_CHECK": tape.moves(changing, "z", False),
             "SAVE_HEAD": tape.moves(masks, f"z + {aligned(fixed)}", True),
             "LOAD_HEAD": tape.moves(masks, f"z + {aligned(fixed)}", False),
-            "FORWARD": forward, "BACKWARD": backward, "PUBLISH": macro.publish(self.queues, layout),
-            "LOAD": macro.load(self.lowering, layout, self.inputs), "UNPUBLISH": unpublish, "UNLOAD": unload,
-        }  # fmt: skip
+            "FORWARD": forward,
+            "BACKWARD": backward,
+            "PUBLISH": macro.publish(self.queues, layout),
+            "LOAD": macro.load(self.lowering, layout, self.inputs),
+            "UNPUBLISH": unpublish,
+            "UNLOAD": unload,
+        }
         sizes = replace(sizes, segment=sizes.segment + ends)
         members = [*tape.members, "  char *z, *sums;", "  const backward *d;"]
-        text = [f"#define W {tape.width}", header("mathematics.h"), header("kernels.h"), header("outer.h"),
-                "#ifdef _OPENMP\n#include <omp.h>\n#endif", CONTEXT, BACKWARD, "typedef struct {", *layout.declarations(),
-                "} block;", "typedef struct {", *members, "} hoisted;", *tape.unit.maps]  # fmt: skip
+        text = [
+            f"#define W {tape.width}",
+            header("mathematics.h"),
+            header("kernels.h"),
+            header("outer.h"),
+            "#ifdef _OPENMP\n#include <omp.h>\n#endif",
+            CONTEXT,
+            BACKWARD,
+            "typedef struct {",
+            *layout.declarations(),
+            "} block;",
+            "typedef struct {",
+            *members,
+            "} hoisted;",
+            *tape.unit.maps,
+        ]
         text += [f"#define {name} {' '.join(str(value).split(chr(10)))}" for name, value in macros.items()]
         return "\n".join([*text, *tape.functions, header("adjoint.h")]), sizes
 
@@ -131,20 +172,26 @@ class Adjoint:
                 tape.back(f"b_instant{len(names) - 1}", joint, record, False)
                 self.counted.append(joint.back)
             place, record = names[signature]
-            tails = " ".join(f"tail[{q.number}] = (ring[{q.number}][0] + ring[{q.number}][1]) % {q.capacity};"
-                             for q in self.queues)  # fmt: skip
+            tails = " ".join(
+                f"tail[{q.number}] = (ring[{q.number}][0] + ring[{q.number}][1]) % {q.capacity};" for q in self.queues
+            )
             after = ""
             for push in joint.program.pushes:
                 n = tape.queues[push.path].number
                 after += f" ring[{n}][2 + tail[{n}]] = ns + INT64_C({push.delay}); ring[{n}][1]++;"
-            forward.append(f"case {number}: {{ {tape.moves(record.slots, 'z', True)} k->z = z; {tails} p_instant{place}(PASS);"
-                           f"{after} z += keep * {record.bytes}; }} break;")  # fmt: skip
-            tails = " ".join(f"tail[{q.number}] = (head_at->after[{q.number}][0] + head_at->after[{q.number}][1]) % {q.capacity};"
-                             for q in self.queues)  # fmt: skip
+            forward.append(
+                f"case {number}: {{ {tape.moves(record.slots, 'z', True)} k->z = z; {tails} p_instant{place}(PASS);"
+                f"{after} z += keep * {record.bytes}; }} break;"
+            )
+            tails = " ".join(
+                f"tail[{q.number}] = (head_at->after[{q.number}][0] + head_at->after[{q.number}][1]) % {q.capacity};"
+                for q in self.queues
+            )
             counts = " ".join(f"column[{tape.keys.index(key)}]--;" for key in joint.program.records)
             backward.append(
-                f"case {number}: {{ z -= {record.bytes}; const head_ *const head_at = (const head_ *)(z - HEAD); (void)head_at; "
-                f"{tape.moves(record.slots, 'z', False)} k->z = z; {tails} {counts} b_instant{place}(PASS); }} break;"
+                f"case {number}: {{ z -= {record.bytes}; const head_ *const head_at = (const head_ *)(z - HEAD); "
+                f"(void)head_at; {tape.moves(record.slots, 'z', False)} k->z = z; "
+                f"{tails} {counts} b_instant{place}(PASS); }} break;"
             )
             sizes[number] = record.bytes
         return " ".join(forward), " ".join(backward), sizes
@@ -154,16 +201,22 @@ class Adjoint:
         tape, layout, lines = self.tape, self.tape.layout, []
         for q in self.queues:
             n = q.number
-            lines.append(f"for (int64_t p = head->ring[{n}][1] - head->after[{n}][1] - 1; p >= 0; p--) {{ "
-                         f"const int64_t from = (head->ring[{n}][0] + p) % {q.capacity};")  # fmt: skip
-            for j, key in enumerate(q.keys):
+            lines.append(
+                f"for (int64_t p = head->ring[{n}][1] - head->after[{n}][1] - 1; p >= 0; p--) {{ "
+                f"const int64_t from = (head->ring[{n}][0] + p) % {q.capacity};"
+            )
+            for key in q.keys:
                 held = layout.slots[f"held:{key}"]
                 if held.type not in ("f8", "f4"):
                     continue
                 label, bar = tape.pushed(q.path, key, held.type, held.size)[0], layout.slots[f"bar:held:{key}"].label
                 on = f"s->{layout.slots[f'queue:{n}:mask'].label}[from][l]" if q.masked else "1"
-                lines.append(f"for (int e = 0; e < {held.size}; e++) LANES {{ const {MEMORY[held.type][0]} bar_ = s->{bar}[e][l]; "
-                             f"s->{label}[from * {held.size} + e][l] = {on} ? bar_ : 0; s->{bar}[e][l] = {on} ? 0 : bar_; }}")  # fmt: skip
+                lines.append(
+                    f"for (int e = 0; e < {held.size}; e++) LANES {{ "
+                    f"const {MEMORY[held.type][0]} bar_ = s->{bar}[e][l]; "
+                    f"s->{label}[from * {held.size} + e][l] = {on} ? bar_ : 0; "
+                    f"s->{bar}[e][l] = {on} ? 0 : bar_; }}"
+                )
             lines.append("}")
         return " ".join(lines)
 
@@ -186,4 +239,3 @@ class Adjoint:
                 )
             lines.append(f"}} piece[{n}] = head->piece[{n}]; }}")
         return " ".join(lines)
-

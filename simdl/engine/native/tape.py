@@ -1,8 +1,8 @@
 """What the backward pass needs of the forward one: slots and costly values, kept on a tape, and programs that use it.
 
-A tape is a stack of records, one for the head of an instant, for each instant, segment and step. A record holds slots as
-they were before its program ran, and the *residuals*: values that the program computes, that its back program needs, and
-that cost more to compute again than to keep.
+A tape is a stack of records, one for the head of an instant, for each instant, segment and step. A record holds slots
+as they were before its program ran, and the *residuals*: values that the program computes, that its back program
+needs, and that cost more to compute again than to keep.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from simdl.engine.native.backward import Differentiating, Joint
+from simdl.engine.native.backward import Joint
+from simdl.engine.native.differentiating import Differentiating
 from simdl.engine.native.emit import Access, Body, Sink
 from simdl.engine.native.ir import INSTANT, LANE, STAGE, Value
 from simdl.engine.native.layout import ALIGNED, MEMORY
@@ -20,8 +21,8 @@ from simdl.engine.native.lower import Lowering, Program
 from simdl.engine.native.program import SCALARS, Queue, Writer
 
 COSTLY = frozenset(
-    "sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh exp exp2 expm1 log log2 log10 log1p sigmoid erf pow "
-    "hypot matmul solve noise fmod remainder".split()
+    "sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh exp exp2 expm1 log log2 log10 log1p sigmoid erf "
+    "pow hypot matmul solve noise fmod remainder".split()
 )
 COLUMNS = 16  # a row of a total product is padded to a multiple of this
 
@@ -71,8 +72,9 @@ class Tape(Writer):
             name, kind, size = str(value.attr), MEMORY[value.type][0], value.size
             if name.startswith("bar:record:"):
                 number = self.keys.index(name[11:])
-                return lambda at: (f"((const {kind} *)k->d->shown[{number}])[(column[{number}] * {size} + {at}) * c->lanes "
-                                   "+ base + l]")  # fmt: skip
+                return lambda at: (
+                    f"((const {kind} *)k->d->shown[{number}])[(column[{number}] * {size} + {at}) * c->lanes + base + l]"
+                )
             if name.startswith("bar:push:"):
                 path, _, key = name[9:].partition(":")
                 label, queue = self.pushed(path, key, value.type, size)
@@ -99,8 +101,11 @@ class Tape(Writer):
         """The record of a program. slots: those to keep (those that its back program reads, when None)."""
         forward = reached(bare(joint.program).values())
         residuals = self._residuals(joint, within, forward) if joint.program.stores or joint.program.pushes else []
-        found = Record(tuple(slots) if slots is not None else
-                       tuple(self.reads(joint.back.values(), {v.index for v in residuals}, within)))  # fmt: skip
+        found = Record(
+            tuple(slots)
+            if slots is not None
+            else tuple(self.reads(joint.back.values(), {v.index for v in residuals}, within))
+        )
         found.bytes = sum(aligned(self.bytes_of(name)) for name in found.slots)
         for v in residuals:
             found.residuals[v.index] = found.bytes
@@ -174,8 +179,16 @@ class Tape(Writer):
             value = push.values[key]
             label, queue = self.pushed(path, key, value.type, value.size)
             zero = self.lowering.graph.const(0.0, value.type)
-            sinks.append((self.lowering.graph.expanded(zero, value.size), lambda at, text, b=label, n=queue.number,  # type: ignore[misc]
-                          size=value.size: f"s->{b}[tail[{n}] * {size} + {at}][l] = {text};"))  # fmt: skip
+            sinks.append(
+                (
+                    self.lowering.graph.expanded(zero, value.size),
+                    lambda at,
+                    text,
+                    b=label,
+                    n=queue.number,  # type: ignore[misc]
+                    size=value.size: f"s->{b}[tail[{n}] * {size} + {at}][l] = {text};",
+                )
+            )
         products = []
         added = iter(joint.back.added)
         for number in joint.back.totals:
@@ -183,8 +196,14 @@ class Tape(Writer):
             args = [next(added) for _ in total.args]
             kind = MEMORY[total.type][0]
             if total.attr is None:
-                sinks.append((args[0], lambda e, text, t=kind, o=at:  # type: ignore[misc]
-                              f"(({t} (*)[W])(k->sums + {o}))[{e}][l] += {text};"))  # fmt: skip
+                sinks.append(
+                    (
+                        args[0],
+                        lambda e, text, t=kind, o=at: (  # type: ignore[misc]
+                            f"(({t} (*)[W])(k->sums + {o}))[{e}][l] += {text};"
+                        ),
+                    )
+                )
             else:
                 products.append((total, args, at, kind))
         body.run([*(v for v, _ in sinks), *(a for _, args, _, _ in products for a in args)])
@@ -193,8 +212,10 @@ class Tape(Writer):
             m, depth, n = total.attr
             left, right = (body.stored(a) for a in args)
             end = "f" if total.type == "f4" else ""
-            body.lines.append(f"k_outer{end}(({kind} *)(k->sums + {at}), {left}, {right}, {m}, {depth}, {n}, "
-                              f"{-(-n // COLUMNS) * COLUMNS});")  # fmt: skip
+            body.lines.append(
+                f"k_outer{end}(({kind} *)(k->sums + {at}), {left}, {right}, {m}, {depth}, {n}, "
+                f"{-(-n // COLUMNS) * COLUMNS});"
+            )
         body.store(sinks)
         self.emit(name, body, inline=False)
 
