@@ -8,7 +8,8 @@ import torch
 
 from benchmarks.cases import ATOL, FIRST, LONGEST, MU, RTOL, Case
 from benchmarks.data import Data
-from simdl import Block, Param, State, Tsit5, compile_model, derivative, simulate
+from benchmarks.tools.simdl import options
+from simdl import Block, Param, State, Tsit5, compile_model, derivative, prepare
 from simdl.blocks import BouncingBall
 
 
@@ -28,10 +29,9 @@ def van_der_pol(case: Case, data: Data, engine: str) -> Any:
     block, x0 = compile_model(VanDerPol()), torch.as_tensor(data.lane("x0", case))
     solver = Tsit5(rtol=RTOL, atol=ATOL, first_step=FIRST)
 
-    def run() -> Any:
-        return simulate(block, case.until, set={"x": x0}, solver=solver, every=case.until, engine=engine)
-
-    return run, lambda run: {"state": torch.stack([run["x"].values[:, -1], run["v"].values[:, -1]], dim=1).numpy()}
+    ready = prepare(block, case.until, set={"x": x0}, solver=solver, every=case.until,
+                    **options(engine, case.threads))  # fmt: skip
+    return ready.run, lambda run: {"state": torch.stack([run["x"].values[:, -1], run["v"].values[:, -1]], dim=1).numpy()}
 
 
 def ball(case: Case, data: Data, engine: str) -> Any:
@@ -39,13 +39,12 @@ def ball(case: Case, data: Data, engine: str) -> Any:
     block, restitution = compile_model(BouncingBall()), torch.as_tensor(data.lane("restitution", case))
     solver = Tsit5(rtol=RTOL, atol=ATOL, first_step=FIRST, max_step=LONGEST)
 
-    def run() -> Any:
-        return simulate(block, case.until, set={"restitution": restitution}, solver=solver, every=case.until,
-                        engine=engine)  # fmt: skip
+    ready = prepare(block, case.until, set={"restitution": restitution}, solver=solver, every=case.until,
+                    **options(engine, case.threads))  # fmt: skip
 
     def read(run: Any) -> Any:
         bounces = torch.bincount(torch.tensor([lane for lane, _, _ in run.events]), minlength=case.lanes)
         state = torch.stack([run["h"].values[:, -1], run["v"].values[:, -1]], dim=1)
         return {"state": state.numpy(), "bounces": bounces.double().numpy()}
 
-    return run, read
+    return ready.run, read
