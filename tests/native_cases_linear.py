@@ -104,7 +104,7 @@ def products() -> dict[str, Case]:
         "outer": case(lambda v, w: (v[:, :, None] * w[:, None, :], torch.vmap(torch.outer)(v, w), torch.vmap(torch.dot)(v, v)), v, w),
         "addmm": case(lambda v, a, b: (torch.addmm(m[:, 0], v, m.T), torch.addmm(m[:, 0], v, m.T, beta=0.5, alpha=2.0),
                                        torch.baddbmm(torch.ones(1, 3, 2, dtype=v.dtype), a, b), v @ m.T + m[:, 0]), v, a, b),
-        "powers": case(lambda s: (torch.linalg.matrix_power(s, 3), torch.linalg.multi_dot([s[0] * 0 + 1, m[:, :3]]) + s), n.normal(3, 3)),
+        "powers": case(lambda s: (torch.linalg.matrix_power(s, 3), torch.linalg.multi_dot([m.T @ m, m.T, m[:, :3]])[:3] + s), n.normal(3, 3)),
         "cross": case(lambda v, w: (torch.linalg.cross(v, w), torch.cross(v, w, -1)), n.normal(3), w),
         "rotation": case(_rotated, n.normal(4), w),
         "trace": case(lambda s: (s.diagonal(dim1=1, dim2=2).sum(-1), torch.vmap(torch.trace)(s), torch.einsum("lii->l", s)), n.normal(3, 3)),

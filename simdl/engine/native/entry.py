@@ -2,7 +2,8 @@
 
 Tensors are traced with an odd number of lanes, `LANES`, so that a lane axis shows by its size. To learn what an
 operation that only moves elements does (a view, a slice, a concatenation, a padding), it is run once more on tensors of
-labels: label = lane * stride + 1 + element, 0 for what it fills in. Where the lanes went is read off the result.
+labels: label = (lane + 1) * stride + 1 + element, without lanes
+1 + element, and 0 for what it fills in. Where the lanes went is read off the result.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def labels(entry: Entry, lanes: int, stride: int, start: int) -> Tensor:
     axis, before, after = entry.lane
     rest = (*entry.shape[:axis], before, after, *entry.shape[axis + 1 :])
     inner = torch.arange(start + 1, start + 1 + count).reshape(rest)
-    lane = (torch.arange(lanes) * stride).reshape(*(1,) * (axis + 1), lanes, *(1,) * (len(rest) - axis - 1))
+    lane = ((torch.arange(lanes) + 1) * stride).reshape(*(1,) * (axis + 1), lanes, *(1,) * (len(rest) - axis - 1))
     return (inner.unsqueeze(axis + 1) + lane).reshape(entry.shape)
 
 
@@ -43,8 +44,7 @@ def read(found: Tensor, lanes: int, stride: int) -> tuple[Tensor, tuple[int, int
 
     Raises LoweringError when lanes are mixed with elements."""
     lane, element = found // stride, found % stride - 1
-    filled = element < 0
-    if not bool(((lane != 0) & ~filled).any()):
+    if not bool((lane != 0).any()):
         lane_of_same = repeated(element, lanes)
         if lane_of_same is None:
             return element.reshape(-1), None
@@ -59,14 +59,14 @@ def read(found: Tensor, lanes: int, stride: int) -> tuple[Tensor, tuple[int, int
         for before in _divisors(size // lanes):
             after = size // lanes // before
             split = lane.reshape(*found.shape[:axis], before, lanes, after, *found.shape[axis + 1 :])
-            gone = filled.reshape(split.shape)
-            expected = torch.arange(lanes).reshape(*(1,) * (axis + 1), lanes, *(1,) * (split.ndim - axis - 2))
+            gone = split == 0  # filled in, or of a table
+            expected = torch.arange(1, lanes + 1).reshape(*(1,) * (axis + 1), lanes, *(1,) * (split.ndim - axis - 2))
             if bool(((split == expected) | gone).all()):
                 elements = element.reshape(split.shape)
                 if bool((elements != elements.select(axis + 1, 0).unsqueeze(axis + 1)).any()):
                     continue
                 return elements.select(axis + 1, 0).reshape(-1), (axis, before, after)
-    raise LoweringError("tensor", f"lanes moved among features in the shape {tuple(found.shape)}", "lanes kept apart")
+    raise LoweringError("", f"lanes moved among features in the shape {tuple(found.shape)}", "lanes kept apart")
 
 
 def repeated(numbers: Tensor, lanes: int) -> tuple[int, int, int] | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from simdl.errors import LoweringError
+
 Rule = Callable[..., None]
 RULES: dict[str, Rule] = {}
 """A rule by the name of an operation, such as "add", or of one overload, such as "split.Tensor"."""
@@ -25,8 +27,12 @@ def by_parts(*names: str) -> Callable[[Any], Any]:
 
     def register(function: Any) -> Any:
         def rewritten(tracer: Any, func: Any, out: Any, *args: Any, **kwargs: Any) -> None:
-            with tracer:
-                found = function(*args, **kwargs)
+            try:
+                with tracer:
+                    found = function(*args, **kwargs)
+            except LoweringError as error:
+                raise LoweringError(error.where, f"{error.found.split(' (in aten::')[0]} (in {func.name()})", error.expected,
+                                    error.fix) from None  # fmt: skip
             outs = out if isinstance(out, tuple | list) else (out,)
             results = found if isinstance(found, tuple | list) else (found,)
             for one, result in zip(outs, results):

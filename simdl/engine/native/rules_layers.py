@@ -170,7 +170,7 @@ def _largest(x: Tensor, kernel: Any, stride: Any = (), padding: Any = 0, dilatio
     kernel, padding, dilation = _pair(kernel, n), _pair(padding, n), _pair(dilation, n)
     stride = _pair(stride, n) if stride else kernel
     found = _windows(x, kernel, stride, padding, dilation, ceil_mode, -math.inf)
-    places = torch.arange(x[(0,) * (x.ndim - n)].numel()).reshape(x.shape[-n:])
+    places = torch.arange(math.prod(x.shape[-n:])).reshape(x.shape[-n:])
     numbers = _windows(places, kernel, stride, padding, dilation, ceil_mode, 0)
     values, which = found.max(-1)
     return values, numbers.expand(*which.shape, -1).gather(-1, which.unsqueeze(-1)).squeeze(-1)
@@ -212,7 +212,7 @@ def _adaptive_average(x: Tensor, sizes: Sequence[int]) -> Tensor:
 @by_parts("adaptive_max_pool2d")
 def _adaptive_largest(x: Tensor, sizes: Sequence[int]) -> Any:
     n = len(sizes)
-    numbers = torch.arange(x[(0,) * (x.ndim - n)].numel()).reshape(x.shape[-n:])
+    numbers = torch.arange(math.prod(x.shape[-n:])).reshape(x.shape[-n:])
     values, places = [], []
     for cell, number in zip(_cells(x, sizes), _cells(numbers, sizes)):
         value, which = cell.max(-1)

@@ -73,7 +73,7 @@ def _sorted(x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool 
     """Stable: the place of an element is the number of those before it. NaN is the largest number."""
     n = x.shape[dim] if x.ndim else 1
     if n > SORTED:
-        raise LoweringError("sort", f"{n} elements to sort", f"at most {SORTED}")
+        raise LoweringError("", f"{n} elements to sort", f"at most {SORTED}")
     rows = x.movedim(dim, -1) if x.ndim else x[None]
     mine, other = rows.unsqueeze(-1), rows.unsqueeze(-2)
     before = other > mine if descending else other < mine

@@ -225,7 +225,10 @@ class Tracer(TorchDispatchMode):
         if rule is None:
             return self._decomposed(func, args, kwargs)
         out = func(*args, **kwargs)
-        rule(self, func, out, *args, **kwargs)
+        try:
+            rule(self, func, out, *args, **kwargs)
+        except LoweringError as error:
+            raise self._named(error, func) from None
         for i, one in enumerate(out if isinstance(out, tuple | list) else [out]):
             if isinstance(one, Tensor) and not self._told(one):
                 self.later(one, functools.partial(self._unknown, self.where, f"result {i} of {func.name()}"))
@@ -233,6 +236,11 @@ class Tracer(TorchDispatchMode):
             raise LoweringError(self.where, f"more than {LIMIT} operations", "a smaller model",
                                 "write long loops with simdl.repeat")  # fmt: skip
         return out
+
+    def _named(self, error: LoweringError, func: Any) -> LoweringError:
+        """The error with the operation in which it was found, and the block where that is not known to what found it."""
+        found = error.found if "aten::" in error.found else f"{error.found} (in {func.name()})"
+        return LoweringError(error.where or self.where, found, error.expected, error.fix)
 
     def _told(self, tensor: Tensor) -> bool:
         return id(tensor) in self.entries or id(tensor) in self.tables or id(tensor) in self._later
@@ -283,9 +291,7 @@ class Tracer(TorchDispatchMode):
             with self:
                 out = table(*args, **kwargs) if table is not None else func.decompose(*args, **kwargs)
         except LoweringError as error:
-            if "(in " in error.found or table is None:
-                raise
-            raise LoweringError(error.where, f"{error.found} (in {func.name()})", error.expected, error.fix) from None
+            raise self._named(error, func) from None
         if out is NotImplemented:
             raise LoweringError(self.where, f"the operation {func.name()}", "one that can be lowered to C")
         return out
@@ -306,7 +312,11 @@ class Tracer(TorchDispatchMode):
             kind = TYPES[outs[0].dtype]
             parts = [self.graph.cast(e.value, kind) for e in entries]
             for label, out in zip(found if isinstance(found, tuple | list) else [found], outs, strict=True):
-                element, lane = read(label, self.lanes, stride)
+                try:
+                    element, lane = read(label, self.lanes, stride)
+                except LoweringError as error:
+                    self.refuse(out, error.found, error.expected)
+                    continue
                 whole = parts
                 if bool((element < 0).any()):
                     element = torch.where(element < 0, sum(p.size for p in parts), element)
