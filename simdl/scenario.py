@@ -29,6 +29,7 @@ class Scenario:
     requirements: name -> STL, as text over the diagram's paths or as a Requirement. record: what campaigns record.
     groups: name -> a drawn 0/1 parameter whose lanes are reported apart. networks: slot -> what is in it now.
     defaults: slot -> what is in it when nobody says otherwise. quick: fields to replace for a quick look.
+    engine: as for `simulate`; "auto" is decided for each campaign as a whole.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Scenario:
     solver: Any = None
     design: Design | None = None
     quick: Mapping[str, Any] = field(default_factory=dict)
+    engine: str = "auto"
 
     def __repr__(self) -> str:
         return f"<Scenario {self.name}: {self.title}>"
@@ -106,6 +108,7 @@ class Scenario:
             record=options.pop("record", self.record or None),
             requirements=options.pop("requirements", self.requirements),
             solver=self.solver,
+            engine=options.pop("engine", self.engine),
             **options,
         )
 
@@ -116,11 +119,12 @@ class Scenario:
 
         return Job(
             diagram, self.until, self.space, self.inputs, {**self.set, **(settings or {})}, self.record or None,
-            self.every, {}, seed, torch.float64, self.solver, True,
+            self.every, {}, seed, torch.float64, self.solver, True, engine=self.engine,
         )  # fmt: skip
 
-    def describe(self) -> str:
-        """What the scenario is: title, horizon, what varies, what must hold, its slots, and the compiled schedule."""
+    def describe(self, engine: bool = False) -> str:
+        """What the scenario is: title, horizon, what varies, what must hold, its slots, and the compiled schedule; with
+        `engine` also what the native engine would run in C, and what it would call in torch."""
         until, every = (x if isinstance(x, str) else f"{x} s" for x in (self.until, self.every))
         lines = [f"{self.name}: {self.title}", f"until {until}, recorded every {every}", "", "varies:"]
         lines += [f"  {path}: {distribution}" for path, distribution in self.space.items()] or ["  nothing"]
@@ -131,7 +135,15 @@ class Scenario:
 
         lines += ["", "slots:"]
         lines += [f"  {name}: {slot}" for name, slot in slots_of(diagram).items()] or ["  none"]
-        return "\n".join([*lines, "", diagram.describe()])
+        lines += ["", diagram.describe()]
+        return "\n".join([*lines, "", self.partition(diagram)] if engine else lines)
+
+    def partition(self, diagram: Diagram | None = None) -> str:
+        """What the native engine would run in C, and what it would call in torch, as text; compiles nothing."""
+        from simdl.compile import compile_model
+        from simdl.engine.native.partition import partition
+
+        return partition(compile_model(diagram or self.build()), self.solver)
 
 
 def names() -> dict[str, str]:

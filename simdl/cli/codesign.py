@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 @click.command("codesign")
-@options("scenario", "lanes", "seed", "set", "until", "quick", "out", "workers")
+@options("scenario", "lanes", "seed", "set", "until", "quick", "out", "workers", "engine")
 @click.option("--check", type=click.IntRange(min=1), help="How many unseen lanes to check on.")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="How long to train.")
 def command(
     scenario: str, lanes: int | None, seed: int, settings: dict[str, Any], until: Any, quick: bool, out: Path | None,
-    workers: int, check: int | None, seconds: float | None,
+    workers: int, engine: str, check: int | None, seconds: float | None,
 ) -> int:  # fmt: skip
     """Design the network of SCENARIO in the loop: simulate, train, close the loop, check, learn from the worst lanes,
     check again, compare with other estimators. Writes one page that says it all.
@@ -35,7 +35,7 @@ def command(
 
     extra = {"check": check, "seconds": seconds}
     request = Request("codesign", scenario, seed, lanes, None, settings, {}, until, quick, workers,
-                      str(out) if out else None, extra)  # fmt: skip
+                      str(out) if out else None, extra, engine)  # fmt: skip
     study = request.study()
     folder = request.folder(study)
     speak = session()

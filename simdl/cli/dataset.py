@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 @click.command("dataset")
-@options("scenario", "lanes", "seed", "set", "network", "until", "quick", "out", "workers")
+@options("scenario", "lanes", "seed", "set", "network", "until", "quick", "out", "workers", "engine")
 def command(
     scenario: str, lanes: int | None, seed: int, settings: dict[str, Any], networks: dict[str, str], until: Any,
-    quick: bool, out: Path | None, workers: int,
+    quick: bool, out: Path | None, workers: int, engine: str,
 ) -> int:  # fmt: skip
     """Simulate lanes of SCENARIO and write the signals that its design learns from, as a data set.
 
@@ -35,7 +35,7 @@ def command(
     from simdl.report.text import quantity
 
     first = Request("dataset", scenario, seed, lanes, None, settings, networks, until, quick, workers,
-                    str(out) if out else None)  # fmt: skip
+                    str(out) if out else None, engine=engine)  # fmt: skip
     study = first.study()
     design = wanted(study, quick)
     request = Request(**{**vars(first), "lanes": lanes or design.lanes})

@@ -19,7 +19,10 @@ from simdl.cli.terminal import document, session
     help="Draw the diagram into this file; a name that ends in .png gives a PNG.",
 )
 @click.option("--depth", type=click.IntRange(min=1), help="Levels of nested diagrams to open in the picture.")
-def command(scenario: str, networks: dict[str, str], quick: bool, picture: Path | None, depth: int | None) -> None:
+@click.option("--engine", is_flag=True, help="Also what the native engine would run in C, and what it would not.")
+def command(
+    scenario: str, networks: dict[str, str], quick: bool, picture: Path | None, depth: int | None, engine: bool,
+) -> None:  # fmt: skip
     """What SCENARIO is: what varies, what must hold, its slots, and the compiled schedule.
 
     SCENARIO is a name from `simdl list`, or package.module:ATTRIBUTE for one of your own.
@@ -31,7 +34,7 @@ def command(scenario: str, networks: dict[str, str], quick: bool, picture: Path 
         picture.parent.mkdir(parents=True, exist_ok=True)
         draw(study.build(), picture, depth=depth)
     if not session().json:
-        click.echo(study.describe())
+        click.echo(study.describe(engine))
         return
     diagram = study.build()
     from simdl.slots import slots_of
@@ -44,4 +47,4 @@ def command(scenario: str, networks: dict[str, str], quick: bool, picture: Path 
         "networks": {name: str(what) for name, what in {**study.defaults, **study.networks}.items()},
         "design": study.design is not None, "schedule": diagram.describe(),
     }  # fmt: skip
-    document(found)
+    document(found | ({"engine": study.partition(diagram)} if engine else {}))

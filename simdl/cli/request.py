@@ -34,6 +34,7 @@ class Request:
     workers: int = 1
     out: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    engine: str = "auto"
 
     def study(self) -> Scenario:
         """The scenario as asked for. Raises UsageError and NetworkError for names and networks that do not fit."""
@@ -44,6 +45,8 @@ class Request:
         found = scenario(self.scenario)
         if self.quick:
             found = found.quickly()
+        if self.engine != "auto":
+            found = replace(found, engine=self.engine)
         if self.until is not None:
             found = replace(found, until=self.until)
         if self.networks:
@@ -79,6 +82,8 @@ class Request:
         from simdl.compile.digest import digest
 
         decides = {**asdict(self), "lanes": None, "workers": None, "out": None}
+        if self.engine == "auto":
+            del decides["engine"]
         text = json.dumps(decides, sort_keys=True) + digest(compile_model(study.build()))
         return Path("runs") / safe / f"{self.verb}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
@@ -88,7 +93,8 @@ class Request:
 
         asked = replace(self, **changes)
         options = {"lane": asked.lane, "lanes": asked.lanes, "seed": asked.seed, "until": asked.until,
-                   "quick": asked.quick, "workers": asked.workers if asked.workers > 1 else None, **asked.extra,
+                   "quick": asked.quick, "workers": asked.workers if asked.workers > 1 else None,
+                   "engine": asked.engine if asked.engine != "auto" else None, **asked.extra,
                    "out": asked.out}  # fmt: skip
         return command(asked.verb, asked.scenario, set=asked.settings, networks=asked.networks, **options)
 

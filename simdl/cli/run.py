@@ -13,10 +13,10 @@ from simdl.cli.terminal import outcome, session
 
 
 @click.command("run")
-@options("scenario", "lane", "seed", "set", "network", "until", "quick", "out")
+@options("scenario", "lane", "seed", "set", "network", "until", "quick", "out", "engine")
 def command(
     scenario: str, lane: int, seed: int, settings: dict[str, Any], networks: dict[str, str], until: Any, quick: bool,
-    out: Path | None,
+    out: Path | None, engine: str,
 ) -> int:  # fmt: skip
     """Run one lane of SCENARIO, check its requirements, and draw its signals.
 

@@ -22,10 +22,10 @@ SHARD = 256  # lanes written at a time: what an interruption loses at most
 
 
 @click.command("validate")
-@options("scenario", "lanes", "seed", "set", "network", "until", "quick", "out", "workers")
+@options("scenario", "lanes", "seed", "set", "network", "until", "quick", "out", "workers", "engine")
 def command(
     scenario: str, lanes: int | None, seed: int, settings: dict[str, Any], networks: dict[str, str], until: Any,
-    quick: bool, out: Path | None, workers: int,
+    quick: bool, out: Path | None, workers: int, engine: str,
 ) -> int:  # fmt: skip
     """Check the requirements of SCENARIO on many lanes (1000, or 100 with --quick), and repeat the worst ones with
     half the step and with another method.
@@ -34,7 +34,7 @@ def command(
     """
     asked = lanes or (LANES // 10 if quick else LANES)
     request = Request("validate", scenario, seed, asked, None, settings, networks, until, quick, workers,
-                      str(out) if out else None)  # fmt: skip
+                      str(out) if out else None, engine=engine)  # fmt: skip
     study = request.study()
     folder = request.folder(study)
     speak = session()

@@ -85,23 +85,26 @@ class Native:
         found = kept.get(key)
         if found is not None and set(kinds) <= set(found.kinds):
             return found
-        every = tuple(dict.fromkeys([*(found.kinds if found is not None else ()), *kinds]))
-        s = self.simulator
-
-        def make(opaque: tuple[str, ...]) -> tuple[Lowering, dict[int, Program]]:
-            lowering = Lowering(s.setup, s.recorder.paths, _every(s), s.solver, s.segments.max_step, opaque)
-            return lowering, {i: lowering.instant(*kind) for i, kind in enumerate(every)}
-
-        (lowering, programs), reasons = lowered(make, s.setup)
-        timed = tuple(k for k, x in s.setup.inputs.items() if x.times is not None)
-        writer = Writer(lowering, self.width, self._queues(programs))
-        self.source = assembled(writer, programs, timed, Walk(lowering) if self.walks else None)
-        built = Built(lowering, writer, every, programs, timed, None, reasons)
+        built = self.written(tuple(dict.fromkeys([*(found.kinds if found is not None else ()), *kinds])))
         if plan is not None:
             self.check = lambda library: trial(self, built, plan, _declared(library))
         built.library = self.load(self.source)
         kept[key] = built
         return built
+
+    def written(self, kinds: Sequence[Kind]) -> Built:
+        """Everything for these kinds of instants but the library, which `source` is the text of."""
+        s = self.simulator
+
+        def make(opaque: tuple[str, ...]) -> tuple[Lowering, dict[int, Program]]:
+            lowering = Lowering(s.setup, s.recorder.paths, _every(s), s.solver, s.segments.max_step, opaque)
+            return lowering, {i: lowering.instant(*kind) for i, kind in enumerate(kinds)}
+
+        (lowering, programs), reasons = lowered(make, s.setup)
+        timed = tuple(k for k, x in s.setup.inputs.items() if x.times is not None)
+        writer = Writer(lowering, self.width, self._queues(programs))
+        self.source = assembled(writer, programs, timed, Walk(lowering) if self.walks else None)
+        return Built(lowering, writer, tuple(kinds), programs, timed, None, reasons)
 
     def load(self, source: str) -> Any:
         """The library of a source."""
