@@ -15,9 +15,10 @@ from simdl.engine.native.adjoint_program import Adjoint
 from simdl.engine.native.engine import Built
 from simdl.engine.native.ir import DTYPES
 from simdl.engine.native.launch import Launch
+from simdl.engine.native.layout import MEMORY
 from simdl.engine.native.memory import Array, Blocks, aligned
 from simdl.engine.native.tables import replay
-from simdl.engine.native.tape import COLUMNS
+from simdl.engine.native.tape import STRIP, itemsize
 from simdl.engine.setup import Source
 from simdl.engine.state import State
 
@@ -239,16 +240,10 @@ class Pullback:
         """A sum over lanes: of the parts in their order."""
         tape, sizes = self.made.adjoint.tape, self.sizes
         total, at, count = tape.totals[number], tape.offsets[number], tape.count(number)
-        dtype = DTYPES[total.type]
-        size = count * torch.tensor([], dtype=dtype).element_size()
+        size = count * itemsize(total.type)
         parts = self.sums[: self.context.ranges * sizes.sums].reshape(self.context.ranges, -1)[:, at : at + size]
-        flat = torch.from_numpy(np.ascontiguousarray(parts)).view(dtype)
-        sums = flat[0]
-        for part in flat[1:]:
-            sums = sums + part
+        sums = torch.from_numpy(np.ascontiguousarray(parts).view(np.dtype(MEMORY[total.type][1])).sum(axis=0))
         if total.attr is None:
             return sums.reshape(-1, tape.width).sum(1).reshape(total.shape)
         m, _, n = total.attr
-        return sums.reshape(m, -(-n // COLUMNS) * COLUMNS)[:, :n].reshape(total.shape)
-
-
+        return sums.reshape(-1, m, STRIP).transpose(0, 1).reshape(m, -1)[:, :n].reshape(total.shape)

@@ -24,7 +24,7 @@ COSTLY = frozenset(
     "sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh exp exp2 expm1 log log2 log10 log1p sigmoid erf "
     "pow hypot matmul solve noise fmod remainder".split()
 )
-COLUMNS = 16  # a row of a total product is padded to a multiple of this
+STRIP = 16  # columns of a total product that lie together (outer.h)
 
 
 @dataclass(eq=False)
@@ -58,12 +58,12 @@ class Tape(Writer):
         return self.offsets[number]
 
     def count(self, number: int) -> int:
-        """How many numbers a total holds in memory: a product as padded rows, a sum with a lane axis."""
+        """How many numbers a total holds in memory: a product in strips of columns, a sum with a lane axis."""
         total = self.totals[number]
         if total.attr is None:
             return total.args[0].size * self.width
         m, _, n = total.attr
-        return m * -(-n // COLUMNS) * COLUMNS
+        return m * -(-n // STRIP) * STRIP
 
     # -- reading and writing --------------------------------------------------------------------------------------
 
@@ -212,10 +212,7 @@ class Tape(Writer):
             m, depth, n = total.attr
             left, right = (body.stored(a) for a in args)
             end = "f" if total.type == "f4" else ""
-            body.lines.append(
-                f"k_outer{end}(({kind} *)(k->sums + {at}), {left}, {right}, {m}, {depth}, {n}, "
-                f"{-(-n // COLUMNS) * COLUMNS});"
-            )
+            body.lines.append(f"k_outer{end}(({kind} *)(k->sums + {at}), {left}, {right}, {m}, {depth}, {n});")
         body.store(sinks)
         self.emit(name, body, inline=False)
 
