@@ -44,7 +44,7 @@ class Prepared:
         self._launch: Launch | None = None
         if self.engine == "native":
             self._launch = self.simulator.launch(self.end)
-            self._image = self._launch.blocks.data.copy()
+            self._image = self._launch.blocks.bytes.copy()
             self._fresh = True
             self._signals = self._described(self._launch)
 
@@ -100,7 +100,8 @@ class _Final(Mapping[str, Tensor]):
     """The states at the end, unpacked when they are asked for."""
 
     def __init__(self, simulator: Simulator, blocks: Blocks) -> None:
-        self._simulator, self._blocks, self._data = simulator, blocks, blocks.data.copy()
+        self._simulator, self._blocks = simulator, blocks
+        self._data = blocks.bytes.copy().view(blocks.data.dtype)
 
     def __iter__(self) -> Iterator[str]:
         model = self._simulator.model

@@ -143,6 +143,7 @@ def error_norm(step: Step, y0: Tensor, rtol: float | Tensor, atol: float | Tenso
 
 
 SAFETY, SHRINK, GROW, MEMORY = 0.9, 0.2, 10.0, 0.04
+LEAST = math.log(1e-4)  # of what is remembered of a norm
 
 
 def next_step(h: Tensor, norm: Tensor, previous_norm: Tensor | float, order: int) -> Tensor:
@@ -154,11 +155,19 @@ def next_step(h: Tensor, norm: Tensor, previous_norm: Tensor | float, order: int
     """
     with torch.no_grad():
         previous = torch.as_tensor(previous_norm, dtype=norm.dtype, device=norm.device)
-        now = torch.nan_to_num(norm, nan=1e30, posinf=1e30).clamp(min=1e-30).log()
-        before = torch.nan_to_num(previous, nan=1.0).clamp(min=1e-4, max=1.0).log()
-        gain = torch.exp(MEMORY * before - (1.0 / order - 0.75 * MEMORY) * now) * SAFETY
-        most = torch.where((previous <= 1.0) & (norm <= 1.0), GROW, 1.0)
-        return h * torch.minimum(gain.clamp(min=SHRINK), most)
+        return grown(h, magnitude(norm), magnitude(previous), order)
+
+
+def magnitude(norm: Tensor) -> Tensor:
+    """The logarithm of an error norm, of what is not a number that of a very large one. (lanes,)"""
+    return torch.nan_to_num(norm, nan=1e30, posinf=1e30).clamp(min=1e-30).log()
+
+
+def grown(h: Tensor, now: Tensor, before: Tensor, order: int) -> Tensor:
+    """`next_step` from the logarithms of both norms."""
+    gain = torch.exp(MEMORY * before.clamp(LEAST, 0.0) - (1.0 / order - 0.75 * MEMORY) * now) * SAFETY
+    most = torch.where((before <= 0.0) & (now <= 0.0), GROW, 1.0)
+    return h * torch.minimum(gain.clamp(min=SHRINK), most)
 
 
 def first_step(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from simdl.engine.native import macro
-from simdl.engine.native.lower import Lowering, Program
+from simdl.engine.native.lower import Program
 from simdl.engine.native.program import Writer, header
 from simdl.engine.native.walk import Walk
 from simdl.engine.native.walk_macros import walk_macros, walk_programs
 
+INLINE = ("p_step", "p_attempt", "p_slope", "p_accept", "p_control", "p_guards", "p_ahead")  # called for every step
 ARGUMENTS = (
     "block *restrict s, const context *restrict c, hoisted *restrict k, const int64_t *restrict lane, int64_t i, "
     "int64_t base, int64_t *restrict column, int64_t *restrict tail, double t, double tau, double h, double theta, "
@@ -76,7 +77,7 @@ def assembled(writer: Writer, programs: Mapping[int, Program], inputs: Sequence[
     writer.hoister("p_lane", lane)
     writer.hoister("p_segment", segment)
     for name, program in functions.items():
-        writer.function(name, program, inline=name in ("p_step", "p_attempt", "p_slope", "p_accept", "p_guards"))
+        writer.function(name, program, inline=name in INLINE)
     cases: list[str] = []
     names: dict[object, str] = {}
     for number, program in programs.items():
@@ -121,7 +122,7 @@ def assembled(writer: Writer, programs: Mapping[int, Program], inputs: Sequence[
     if walk is not None:
         macros |= walk_macros(walk, writer, functions)
     text = [f"#define W {writer.width}", header("mathematics.h"), header("kernels.h"),
-            "#ifdef _OPENMP\n#include <omp.h>\n#endif", CONTEXT, "typedef struct {", *layout.declarations(), "} block;",
+            "#ifdef _OPENMP\n#include <omp.h>\n#endif", CONTEXT, "typedef struct {", *layout.declarations(writer.width), "} block;",
             "typedef struct {", *writer.members, "  char none;", "} hoisted;", *writer.unit.maps]  # fmt: skip
     text += [f"#define {name} {' '.join(str(value).split(chr(10)))}" for name, value in macros.items()]
     ways = [NOTE, header("walk.h")] if walk is not None else []

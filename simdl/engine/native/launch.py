@@ -56,7 +56,7 @@ class Launch:
         self._pack()
         self.recorded = self._recorded()
         self.context = self._context()
-        self.first = self.blocks.data.copy() if self.model.crossings else None
+        self.first = self.blocks.bytes.copy() if self.model.crossings else None
         self.start = (self.ring.copy(), self.place.copy())
         self.most = 1 << 12  # crossings kept by one run
 
@@ -84,7 +84,7 @@ class Launch:
 
     def rewind(self, blocks: Array) -> None:
         """Back to the beginning of the plan, with this memory."""
-        self.blocks.data[:] = blocks
+        self.blocks.bytes[:] = blocks
         self.ring[:], self.place[:] = self.start
         self.ring_next[:] = self.ring
         self.column[:], self.mark[:], self.failed[:], self.cause[:] = 0, 0, -1, -1
@@ -226,7 +226,7 @@ class Launch:
         """The crossings (lane, t, path) in order of time, and of lanes where times are equal."""
         count = int(self.noted[0])
         lanes, guards, times = self.event_lanes[:count, 0], self.event_lanes[:count, 1], self.event_times[:count]
-        order = np.lexsort((np.arange(count), lanes, times))
+        order = np.lexsort((lanes, times))  # stable: a lane notes its own in order
         order = order[lanes[order] < self.simulator.lanes]
         paths = [node.path for node in self.model.crossings]
         named = [paths[k] for k in guards[order].tolist()]

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-MEMORY = {"f8": ("double", "f8"), "f4": ("float", "f4"), "i8": ("int64_t", "i8"), "i4": ("int32_t", "i4"),
-          "i2": ("int16_t", "i2"), "i1": ("int8_t", "i1"), "u1": ("uint8_t", "u1"), "b1": ("uint8_t", "u1")}  # fmt: skip
+MEMORY = {
+    "f8": ("double", "f8"), "f4": ("float", "f4"), "i8": ("int64_t", "i8"), "i4": ("int32_t", "i4"),
+    "i2": ("int16_t", "i2"), "i1": ("int8_t", "i1"), "u1": ("uint8_t", "u1"), "b1": ("uint8_t", "u1"),
+}  # fmt: skip
 ALIGNED = 64
 
 
@@ -19,6 +21,10 @@ class Slot:
     label: str
     type: str
     size: int
+
+    def alignment(self, width: int) -> int:
+        """Whole vectors begin where vectors are read fastest; single numbers lie close together."""
+        return ALIGNED if np.dtype(MEMORY[self.type][1]).itemsize * self.size * width >= ALIGNED else 8
 
     @property
     def declaration(self) -> str:
@@ -39,15 +45,22 @@ class Layout:
 
     def dtype(self, width: int) -> np.dtype:  # type: ignore[type-arg]
         """The numpy type of a block."""
-        names, formats, offsets, at = [], [], [], 0
+        names, formats, offsets, at, most = [], [], [], 0, 8
         for slot in self.slots.values():
-            kind = np.dtype(MEMORY[slot.type][1])
+            kind, unit = np.dtype(MEMORY[slot.type][1]), slot.alignment(width)
+            at = -(-at // unit) * unit
             names.append(slot.label)
             formats.append((kind, (slot.size, width)))
             offsets.append(at)
-            at += -(-kind.itemsize * slot.size * width // ALIGNED) * ALIGNED
-        return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": max(at, ALIGNED)})
+            at += kind.itemsize * slot.size * width
+            most = max(most, unit)
+        return np.dtype(
+            {"names": names, "formats": formats, "offsets": offsets, "itemsize": max(1, -(-at // most)) * most}
+        )
 
-    def declarations(self) -> list[str]:
+    def declarations(self, width: int) -> list[str]:
         """The members of the C structure."""
-        return [f"  {slot.declaration[:-1]} __attribute__((aligned({ALIGNED})));" for slot in self.slots.values()]
+        return [
+            f"  {slot.declaration[:-1]} __attribute__((aligned({slot.alignment(width)})));"
+            for slot in self.slots.values()
+        ]

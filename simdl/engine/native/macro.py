@@ -44,14 +44,20 @@ def load(lowering: Lowering, layout: Layout, inputs: Sequence[str]) -> str:
         size = next((slot.size for slot in slots if slot is not None), 0)
         kind = next((MEMORY[slot.type][0] for slot in slots if slot is not None), "double")
         last = f"c->inputs[{n}].count - {2 if smooth else 1}"
-        lines.append(f"{{ int64_t at_ = piece[{n}] < 0 ? 0 : piece[{n}]; while (at_ < {last} && "
-                     f"c->inputs[{n}].times[at_ + 1] <= ns) at_++; if (at_ != piece[{n}]) {{ piece[{n}] = at_;")  # fmt: skip
+        lines.append(
+            f"{{ int64_t at_ = piece[{n}] < 0 ? 0 : piece[{n}]; "
+            f"while (at_ < {last} && c->inputs[{n}].times[at_ + 1] <= ns) at_++; "
+            f"if (at_ != piece[{n}]) {{ piece[{n}] = at_;"
+        )
         for shift, slot in enumerate(slots):
             if slot is None:
                 continue
-            lines.append(f"for (int e = 0; e < {size}; e++) for (int l = 0; l < W; l++) s->{slot.label}[e][l] = "
-                         f"((const {kind} *)c->inputs[{n}].values)[((at_ + {shift}) * {size} + e) * c->inputs[{n}].lanes + "
-                         f"(c->inputs[{n}].lanes > 1 ? base + l : 0)];")  # fmt: skip
+            row = f"((at_ + {shift}) * {size} + e) * c->inputs[{n}].lanes"
+            lane = f"(c->inputs[{n}].lanes > 1 ? base + l : 0)"
+            lines.append(
+                f"for (int e = 0; e < {size}; e++) for (int l = 0; l < W; l++) s->{slot.label}[e][l] = "
+                f"((const {kind} *)c->inputs[{n}].values)[{row} + {lane}];"
+            )
         lines.append("}")
         if smooth:
             since, length = (layout.slots.get(f"{word}:{key}") for word in ("since", "length"))

@@ -29,6 +29,7 @@ class Blocks:
         self.layout, self.lanes, self.width = layout, lanes, width
         self.number = -(-lanes // width)
         self.data = aligned(self.number, layout.dtype(width))
+        self.bytes = self.data.view(np.uint8)  # numpy copies structures member by member, bytes at once
 
     def put(self, name: str, tensor: Tensor) -> None:
         """Give a slot its values, (lanes, *shape)."""

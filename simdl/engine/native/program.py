@@ -93,22 +93,17 @@ class Writer:
             label = self.layout.add(name, value.type, value.size).label
             found.append((value, _store(label)))
         for key, value in program.records.items():
-            number, size = self.keys.index(key), value.size
-            kind = MEMORY[value.type][0]
-            found.append((value, lambda at, text, n=number, s=size, k=kind:  # type: ignore[misc]
-                          f"(({k} *)c->out[{n}])[(column[{n}] * {s} + {at}) * c->lanes + base + l] = {text};"))  # fmt: skip
+            found.append((value, _record(MEMORY[value.type][0], self.keys.index(key), value.size)))
         for push in program.pushes:
             queue = self.queues[push.path]
             for j, key in enumerate(queue.keys):
                 value = push.values[key]
                 label = self.layout.add(f"queue:{queue.number}:{j}", value.type, queue.capacity * value.size).label
-                found.append((value, lambda at, text, b=label, s=value.size, n=queue.number:  # type: ignore[misc]
-                              f"s->{b}[tail[{n}] * {s} + {at}][l] = {text};"))  # fmt: skip
+                found.append((value, _enqueue(label, queue.number, value.size)))
             if queue.masked:
                 mask = push.mask if push.mask is not None else self.lowering.graph.const(True, "b1")
                 label = self.layout.add(f"queue:{queue.number}:mask", "b1", queue.capacity).label
-                found.append((mask, lambda at, text, b=label, n=queue.number:  # type: ignore[misc]
-                              f"s->{b}[tail[{n}]][l] = {text};"))  # fmt: skip
+                found.append((mask, _enqueue(label, queue.number, 1)))
         return found
 
     # -- hoisting -------------------------------------------------------------------------------------------------
@@ -145,7 +140,7 @@ class Writer:
             if call is not None:
                 number = self.lowering.tracer.outside.index(call)
                 sinks: list[Sink] = []
-                for j, (value, entry, _) in enumerate(call.inputs):
+                for j, (value, _, _) in enumerate(call.inputs):
                     size = value.size
                     label = self.layout.add(f"argument:{number}:{j}", value.type, size).label
                     sinks.append((value, _store(label)))
@@ -178,6 +173,15 @@ def _member(label: str) -> Access:
 
 def _store(label: str) -> Callable[[str, str], str]:
     return lambda at, text: f"s->{label}[{at}][l] = {text};"
+
+
+def _record(kind: str, number: int, size: int) -> Callable[[str, str], str]:
+    column = f"column[{number}] * {size}"
+    return lambda at, text: f"(({kind} *)c->out[{number}])[({column} + {at}) * c->lanes + base + l] = {text};"
+
+
+def _enqueue(label: str, number: int, size: int) -> Callable[[str, str], str]:
+    return lambda at, text: f"s->{label}[tail[{number}] * {size} + {at}][l] = {text};"
 
 
 def header(name: str) -> str:

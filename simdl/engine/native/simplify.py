@@ -1,7 +1,7 @@
 """Lane programs with cheaper operations: a division by what does not change in a run is a product.
 
-A product with a rounded reciprocal may differ in the last bit. So nothing is changed that a decision depends on: a floor or
-a comparison jumps where its argument moves by a bit.
+A product with a rounded reciprocal may differ in the last bit. So nothing is changed that a decision depends on: a
+floor or a comparison jumps where its argument moves by a bit.
 """
 
 from __future__ import annotations

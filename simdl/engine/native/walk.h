@@ -12,7 +12,7 @@ HITS, EDGES, NEXT_EVENT. */
 #define EPS 0x1p-52
 
 typedef struct {
-    double event, behind, size, last_norm, goal;
+    double event, behind, size, last, goal;
     int64_t event_ns, attempts, start, end;
     int reason, slope;
     int count[GUARDS + 1];
@@ -239,7 +239,7 @@ static void restart(INSIDE)
     w->size = (double)(w->end - w->start) / 1e9;
 #endif
     if (c->max_step > 0 && w->size > c->max_step) w->size = c->max_step;
-    w->last_norm = 1;
+    w->last = 0;
 #endif
 }
 
@@ -266,14 +266,14 @@ static void to(INSIDE, double goal, double whole, int64_t *next)
 #if ADAPTIVE && STATES
         const double norm = s->NORM[0][0];
         good = norm <= 1;
-        s->LAST[0][0] = w->last_norm;
+        s->LAST[0][0] = w->last;
         p_control(PASS);
         double longer = s->NEXT[0][0];
         if (c->max_step > 0 && longer > c->max_step) longer = c->max_step;
         if (good && last && !(longer >= w->size)) longer = w->size;
         if (h > 0) {
             w->size = longer;
-            w->last_norm = norm;
+            w->last = s->NOW[0][0];
         }
         w->attempts++;
         if (!good && w->size < 1e-14 * (1e-3 + tau)) FAIL(1);
@@ -389,7 +389,6 @@ static int segment(ARGUMENTS, int64_t last, int count, int checks, _Bool known)
     w->start = last;
     w->end = ns;
     w->size = w->event = __builtin_inf();
-    w->last_norm = 1;
     begin = (double)last / 1e9;
     w->behind = begin;
     left = edge_ahead(w);

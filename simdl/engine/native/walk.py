@@ -15,7 +15,7 @@ from simdl.compile.graph import raw
 from simdl.compile.node import ClockId
 from simdl.engine.native.ir import INSTANT, STAGE
 from simdl.engine.native.lower import Lowering, Program
-from simdl.engine.solver import AdaptiveSolver, advance, error_norm, first_step, next_step
+from simdl.engine.solver import AdaptiveSolver, advance, error_norm, first_step, grown, magnitude
 from simdl.engine.span import Span
 from simdl.engine.state import State
 from simdl.engine.step import ExplicitStep, Step, add_compensated, weighted
@@ -110,12 +110,13 @@ class Walk:
             return Program("accept", self.low.changes(before, state))
 
     def control(self) -> Program:
-        """The size of the next attempt."""
+        """The size of the next attempt, and the logarithm of the norm, which the one after it asks for."""
 
         def trace(state: State) -> dict[str, Tensor]:
-            norm, last = (self.low.tracer.register(torch.ones(self.low.lanes, dtype=self.low.setup.dtype), f"work:{n}", STAGE)
-                          for n in ("norm", "last"))  # fmt: skip
-            return {"next": next_step(self.low.scalar("h"), norm, last, self.solver.order).double()}
+            ones = torch.ones(self.low.lanes, dtype=self.low.setup.dtype)
+            norm, before = (self.low.tracer.register(ones, f"work:{name}", STAGE) for name in ("norm", "last"))
+            now = magnitude(norm)
+            return {"next": grown(self.low.scalar("h"), now, before, self.solver.order).double(), "now": now}
 
         return self._program("control", trace)
 

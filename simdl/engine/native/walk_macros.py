@@ -90,6 +90,7 @@ def walk_macros(walk: Walk, writer: Writer, functions: Mapping[str, Program]) ->
         "ON_STEP": " ".join(f"case {q}: p_on_step{q}(PASS); break;" for q in range(guards)),
         "RESETS": " ".join(resets), "NEXT_EVENT": earliest, "HITS": hits, "EDGES": fire_edges, "KEEP_SLOPE": keep,
         "GUARD": label("work:g"), "ONE": label("work:one"), "NORM": label("work:norm"), "LAST": label("work:last"),
-        "NEXT": label("work:next"), "ARMED": layout.add("armed", "b1", max(1, guards)).label,
+        "NOW": label("work:now"), "NEXT": label("work:next"),
+        "ARMED": layout.add("armed", "b1", max(1, guards)).label,
         "FIRST_STEP": 0.0 if first_step is None else nanoseconds(first_step, "first_step") / SECOND,
     }  # fmt: skip
