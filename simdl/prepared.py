@@ -30,7 +30,7 @@ class Prepared:
 
     >>> from simdl.blocks import Pendulum
     >>> from simdl import RK4, prepare
-    >>> pendulum = prepare(Pendulum(torque=0.0), until=1, solver=RK4(max_step=0.01), every=0.1, engine="torch")
+    >>> pendulum = prepare(Pendulum(), 1, inputs={"torque": 0.0}, solver=RK4(max_step=0.01), every=0.1, engine="torch")
     >>> first, second = pendulum.run(), pendulum.run(set={"theta": 0.5})
     >>> float(first["theta"].values[0, 0]), float(second["theta"].values[0, 0])
     (1.0, 0.5)
