@@ -33,7 +33,7 @@ class Prepared:
     >>> pendulum = prepare(Pendulum(), 1, inputs={"torque": 0.0}, solver=RK4(max_step=0.01), every=0.1, engine="torch")
     >>> first, second = pendulum.run(), pendulum.run(set={"theta": 0.5})
     >>> float(first["theta"].values[0, 0]), float(second["theta"].values[0, 0])
-    (1.0, 0.5)
+    (0.0, 0.5)
     """
 
     def __init__(self, model: Declared | Model, until: Duration, **options: Any) -> None:

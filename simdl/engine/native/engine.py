@@ -173,7 +173,8 @@ class Native:
 
     def _edges(self, index: int, begin: int, end: int) -> Array:
         """The edges of a source that all lanes share."""
-        found, now = [], begin
+        found: list[int] = []
+        now = begin
         while True:
             now = int(self.simulator.segments.edge_after(self.simulator.state, index, now)[0])
             if now > end or now >= FOREVER:

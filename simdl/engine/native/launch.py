@@ -53,6 +53,7 @@ class Launch:
         self.program = np.array([numbers[kind] for kind in plan.kinds], dtype=np.int32)[plan.which]
         self.blocks = Blocks(built.writer.layout, self.simulator.lanes, native.width)
         self.keep: list[Any] = []  # memory that only C points to
+        self.ring = self.ring_next = self.place = np.zeros(0, dtype=np.int64)  # given by `_context`
         self._pack()
         self.recorded = self._recorded()
         self.context = self._context()

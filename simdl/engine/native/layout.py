@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class Layout:
             self.slots[name] = Slot(name, label or f"s{len(self.slots)}", type, size)
         return self.slots[name]
 
-    def dtype(self, width: int) -> np.dtype:  # type: ignore[type-arg]
+    def dtype(self, width: int) -> np.dtype[Any]:
         """The numpy type of a block."""
         names, formats, offsets, at, most = [], [], [], 0, 8
         for slot in self.slots.values():

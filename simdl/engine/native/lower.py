@@ -144,19 +144,14 @@ class _Evaluator(Evaluator):
             raise LoweringError(node.path, f"{count} multiplications at a tick", f"at most {limit} in the C loop")
 
     def _outside(self, node: Node, env: Env) -> dict[str, Tensor]:
-        names = [(name, key) for name, key in node.reads]
-        flat = [env[k] for _, key in names for k in ((key,) if isinstance(key, str) else key)]
+        keys = [k for _, key in node.reads for k in ((key,) if isinstance(key, str) else key)]
 
         def function(*tensors: Tensor) -> dict[str, Tensor]:
-            rest = iter(tensors)
-            args = {n: next(rest) if isinstance(key, str) else tuple(next(rest) for _ in key) for n, key in names}
-            scope = {key: args[n] for n, key in names if isinstance(key, str)}
-            for n, key in names:
-                if not isinstance(key, str):
-                    scope |= dict(zip(key, args[n]))
-            return Evaluator.call(self._for(tensors[0].shape[0] if tensors else self.lanes), node, scope)
+            lanes = tensors[0].shape[0] if tensors else self.lanes
+            return Evaluator.call(self._for(lanes), node, dict(zip(keys, tensors)))
 
-        return self.tracer.opaque(node.path, function, *flat)
+        found: dict[str, Tensor] = self.tracer.opaque(node.path, function, *(env[k] for k in keys))
+        return found
 
     def _for(self, lanes: int) -> Evaluator:
         other = Evaluator.__new__(Evaluator)

@@ -81,7 +81,7 @@ def _first_lanes(simulator: Simulator) -> Simulator:
 
 def _cut(model: Model, given: Mapping[Any, Any], lanes: int) -> dict[Any, Any]:
     """What was given, for the first lanes only."""
-    found = {}
+    found: dict[Any, Any] = {}
     for name, value in given.items():
         rank = len(model.values[model.key(name)].shape or ())
         if isinstance(value, tuple) and len(value) == 2:

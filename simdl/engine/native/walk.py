@@ -19,6 +19,7 @@ from simdl.engine.solver import AdaptiveSolver, advance, error_norm, first_step,
 from simdl.engine.span import Span
 from simdl.engine.state import State
 from simdl.engine.step import ExplicitStep, Step, add_compensated, weighted
+from simdl.engine.tableau import Tableau
 from simdl.errors import LoweringError
 
 
@@ -31,7 +32,7 @@ class Walk:
         self.size = lowering.instants.size
         self.adaptive = isinstance(self.solver, AdaptiveSolver)
         tableau = self.solver.tableau
-        if not hasattr(tableau, "weight_row"):
+        if not isinstance(tableau, Tableau):
             raise LoweringError(lowering.model.name, f"the solver {type(self.solver).__name__}", "an explicit method")
         self.tableau = tableau
         self.stages = len(tableau.nodes)
