@@ -149,7 +149,7 @@ class Adjoint:
             CONTEXT,
             BACKWARD,
             "typedef struct {",
-            *layout.declarations(),
+            *layout.declarations(tape.width),
             "} block;",
             "typedef struct {",
             *members,
