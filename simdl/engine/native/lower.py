@@ -7,185 +7,29 @@ values at a time; and for lanes that go their own way, guards, resets and hits (
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 import simdl.engine.native.rules  # noqa: F401
-from simdl.clock import SECOND
 from simdl.compile import Model
-from simdl.compile.node import ClockId, Node
-from simdl.engine.evaluate import Env, Evaluator
-from simdl.engine.instant import Instants
+from simdl.compile.node import ClockId
+from simdl.engine.evaluate import Env
 from simdl.engine.native.entry import Entry
 from simdl.engine.native.ir import INSTANT, LANE, STAGE, TYPES, Graph, Value
-from simdl.engine.native.simplify import simplified
-from simdl.engine.native.tracer import PRIMES, Outside, Table, Tracer
+from simdl.engine.native.lane_program import Program, Push
+from simdl.engine.native.placeholders import Given, TracedEvaluator, TracedInstants
+from simdl.engine.native.tracer import PRIMES, Table, Tracer
 from simdl.engine.record import Recorder
 from simdl.engine.segment import Segments
-from simdl.engine.setup import Setup, Source
+from simdl.engine.setup import Setup
 from simdl.engine.solver import Solver, advance
 from simdl.engine.span import Span
 from simdl.engine.state import State
-from simdl.errors import LoweringError, SimdlError
+from simdl.errors import LoweringError
 
-LARGE = 100_000  # multiplications of a sampled node from which torch does it, for all lanes at once
-OWN = (
-    64  # numbers of a parameter that each lane has of its own; larger ones are shared unless they are given with lanes
-)
-
-
-@dataclass(eq=False)
-class Push:
-    """What a delayed node puts into its queue: values by key, and the lanes that do (all for None)."""
-
-    path: str
-    delay: int
-    values: dict[str, Value]
-    mask: Value | None
-
-
-@dataclass(eq=False)
-class Program:
-    """What a program stores: new values of slots, recorded values by key, what goes into queues."""
-
-    name: str
-    stores: dict[str, Value] = field(default_factory=dict)
-    records: dict[str, Value] = field(default_factory=dict)
-    pushes: list[Push] = field(default_factory=list)
-    outside: list[Outside] = field(default_factory=list)
-    tensors: dict[str, Tensor] = field(default_factory=dict)  # what was traced: "store:...", "record:...", "push:..."
-
-    def values(self) -> list[Value]:
-        """Everything that it computes."""
-        found = [*self.stores.values(), *self.records.values()]
-        found += [v for p in self.pushes for v in (*p.values.values(), *([p.mask] if p.mask is not None else []))]
-        return [*found, *(v for call in self.outside for v, _, _ in call.inputs)]
-
-    def simplify(self, graph: Graph) -> Program:
-        """The same program with cheaper operations."""
-        if self.outside:
-            return self
-        new = iter(simplified(graph, self.values()))
-        self.stores = {name: next(new) for name in self.stores}
-        self.records = {key: next(new) for key in self.records}
-        for push in self.pushes:
-            push.values = {key: next(new) for key in push.values}
-            push.mask = next(new) if push.mask is not None else None
-        return self
-
-    def signature(self) -> Any:
-        """Equal for programs that do the same."""
-        return (
-            tuple((k, v.index) for k, v in sorted(self.stores.items())),
-            tuple((k, v.index) for k, v in self.records.items()),
-            tuple((p.path, tuple((k, v.index) for k, v in p.values.items()), p.mask and p.mask.index)
-                  for p in self.pushes),
-            tuple(o.name for o in self.outside),
-        )  # fmt: skip
-
-
-@dataclass(eq=False)
-class _Given(Source):
-    """An external input while tracing."""
-
-    start: Tensor | None = None  # of the piece a smooth input is in: (values at both ends, seconds since, its length)
-    stop: Tensor | None = None
-    since: Tensor | None = None
-    length: Tensor | None = None
-
-    def at(self, ns: int) -> Tensor:
-        return self.values
-
-    def edge_after(self, ns: int) -> int:
-        raise AssertionError("not while tracing")
-
-    def between(self, ns: int, tau: Tensor) -> Tensor:
-        assert self.start is not None and self.since is not None and self.length is not None and self.stop is not None
-        part = (self.since + tau) / self.length
-        part = part.clamp(0.0, 1.0).to(self.start.dtype).reshape(-1, *(1,) * (self.start.ndim - 1))
-        return torch.lerp(self.start, self.stop, part)
-
-
-class _Evaluator(Evaluator):
-    """Calls nodes while tracing: names them in errors, and leaves opaque ones to Python."""
-
-    def __init__(self, setup: Setup, tracer: Tracer, opaque: Iterable[str]) -> None:
-        super().__init__(setup)
-        self.tracer, self.opaque, self.blocks = tracer, frozenset(opaque), setup.model.blocks
-
-    def call(self, node: Node, env: Env) -> dict[str, Tensor]:
-        before, self.tracer.where = self.tracer.where, node.path
-        start = len(self.tracer.graph.values)
-        try:
-            if node.path in self.opaque:
-                return self._outside(node, env)
-            found = super().call(node, env)
-            if node.clock is not None and node.kind in ("tick", "output"):
-                self._weigh(node, start)
-            return found
-        except LoweringError as error:
-            if not hasattr(error, "node"):
-                vars(error)["node"] = node
-            raise
-        finally:
-            self.tracer.where = before
-
-    def _weigh(self, node: Node, start: int) -> None:
-        """Refuse a node whose matrix products torch does better, for all lanes at once."""
-        products = [v.attr for v in self.tracer.graph.values[start:] if v.op == "matmul"]
-        count = sum(b * m * k * n for b, m, k, n in products)
-        block = self.blocks.get(node.block)
-        network = block is not None and any(isinstance(held, torch.nn.Module) for held in vars(block).values())
-        limit = LARGE if network else 20 * LARGE  # other blocks call torch for many small operations
-        if count > limit:
-            raise LoweringError(node.path, f"{count} multiplications at a tick", f"at most {limit} in the C loop")
-
-    def _outside(self, node: Node, env: Env) -> dict[str, Tensor]:
-        keys = [k for _, key in node.reads for k in ((key,) if isinstance(key, str) else key)]
-
-        def function(*tensors: Tensor) -> dict[str, Tensor]:
-            lanes = tensors[0].shape[0] if tensors else self.lanes
-            return Evaluator.call(self._for(lanes), node, dict(zip(keys, tensors)))
-
-        found: dict[str, Tensor] = self.tracer.opaque(node.path, function, *(env[k] for k in keys))
-        return found
-
-    def _for(self, lanes: int) -> Evaluator:
-        other = Evaluator.__new__(Evaluator)
-        vars(other).update(vars(self), lanes=lanes)
-        return other
-
-
-class _Instants(Instants):
-    """Instants whose noise is a primitive of the lane program."""
-
-    tracer: Tracer
-    ticks: dict[int, Tensor]
-
-    def _draw(self, node: Node, state: State, env: Env, ticking: dict[ClockId, int]) -> None:
-        for key in node.keys:
-            if key not in self._keys:
-                continue
-            declaration = self.model.values[key].declaration
-            count = 1
-            for n in declaration.shape:
-                count *= n
-            tick = (
-                state.count[f"dt:{node.clock}"] if isinstance(node.clock, tuple) else self.ticks[int(node.clock or 0)]
-            )
-            graph = self.tracer.graph
-            value = graph.make(
-                "noise", (self.tracer.known(tick).value,),
-                (list(self._keys).index(key), "uniform" if declaration.distribution == "uniform" else "normal", count),
-                TYPES[self.setup.dtype], count,
-            )  # fmt: skip
-            drawn = torch.rand(self.setup.lanes, *declaration.shape, dtype=self.setup.dtype)
-            fresh = drawn.clone()
-            self.tracer.put(fresh, Entry(value, tuple(fresh.shape), (0, 1, 1)))
-            env[key] = fresh
+OWN = 64  # numbers of a parameter that each lane has of its own; larger ones are shared unless given with lanes
 
 
 class Lowering:
@@ -201,9 +45,9 @@ class Lowering:
         self.setup = self._setup(setup)
         self.recorder = Recorder(self.setup, paths, every)
         with torch.no_grad():
-            self.instants = _Instants(self.setup, self.recorder)
+            self.instants = TracedInstants(self.setup, self.recorder)
         self.instants.tracer = tracer
-        self.instants.evaluator = _Evaluator(self.setup, tracer, opaque)
+        self.instants.evaluator = TracedEvaluator(self.setup, tracer, opaque)
         self.segments = Segments(self.instants, solver, max_step)
         self._register()
 
@@ -227,7 +71,7 @@ class Lowering:
         for key, source in actual.inputs.items():
             value = self.model.values[key]
             shape = (lanes, *(value.shape or ()))
-            setup.inputs[key] = _Given(torch.zeros(shape, dtype=actual.type_of(value)), None, source.smooth)
+            setup.inputs[key] = Given(torch.zeros(shape, dtype=actual.type_of(value)), None, source.smooth)
         return setup
 
     # -- registering ----------------------------------------------------------------------------------------------
@@ -244,7 +88,7 @@ class Lowering:
                 tracer.kept.append(fresh)
                 instants.base[key] = fresh
         for key, source in setup.inputs.items():
-            assert isinstance(source, _Given)
+            assert isinstance(source, Given)
             if source.smooth:
                 double = torch.zeros(self.lanes, dtype=torch.float64)
                 source.start = tracer.register(source.values, f"start:{key}", INSTANT)
@@ -453,4 +297,4 @@ def lowered(make: Callable[[tuple[str, ...]], Any], setup: Setup) -> Any:
             reasons[node.path] = error.found
 
 
-__all__ = ["GROUPS", "Lowering", "Program", "Push", "SECOND", "SimdlError", "lowered", "replace"]
+__all__ = ["GROUPS", "Lowering", "Program", "Push", "lowered"]
