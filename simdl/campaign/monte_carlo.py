@@ -95,6 +95,8 @@ def monte_carlo(
     todo = wanted if store is None else torch.tensor(store.todo(wanted.tolist()), dtype=torch.int64)
     if before is not None:
         job = job.decided(todo)
+    if store is not None:
+        job = replace(job, keep=True)  # a shard brings its traces along, to be written
     parts = [todo[i : i + size] for i in range(0, len(todo), size)]
     done: list[Shard] = store.finished(wanted) if store is not None else []
     gathered = Gathered(wanted)

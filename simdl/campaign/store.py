@@ -49,7 +49,6 @@ class Store:
         if job.engine == "native":
             about["engine"] = "native"
         self.writer = ShardWriter(folder, Schema(signals, params, digest(model), job.seed, about))
-        self.drawn = list(sample)
 
     def todo(self, lanes: list[int]) -> list[int]:
         return self.writer.todo(lanes)
@@ -79,7 +78,7 @@ class Store:
         status = {lane: (float(text.split("\n")[0]), text.split("\n", 1)[1]) for lane, text in failed.items()}
         ids = torch.cat([shards.lanes, torch.tensor(list(failed), dtype=torch.int64)])
         return [Shard(
-            ids, {n: _with(shards.param(n), len(failed)) for n in self.drawn},
+            ids, self.job.given(ids)[0],
             {n: _margin(shards.param(f"margin:{n}"), len(failed)) for n in names},
             {n: _with(shards.param(f"verdict:{n}"), len(failed), int(Verdict.ERROR)) for n in names},
             {n: _with(shards.param(f"at:{n}"), len(failed)) for n in names}, status, traces,
