@@ -34,7 +34,7 @@ from simdl.blocks.gps import GPS
 from simdl.blocks.imu import IMU, Accelerometer, Gyroscope, InertialSensor, SpecificForce
 from simdl.blocks.integrator import GatedIntegrator, LimitedIntegrator, ResettableIntegrator
 from simdl.blocks.kalman import ExtendedKalmanFilter, KalmanFilter
-from simdl.blocks.logic import Counter, Debounce, Edge, Equal, Hysteresis, Latch, Within
+from simdl.blocks.logic import Counter, Debounce, Edge, Equal, Latch, Within
 from simdl.blocks.lookup import Lookup1D, Lookup2D, LookupND
 from simdl.blocks.lqr import LQG, LQR, SteadyKalmanFilter
 from simdl.blocks.machines import PMSM, DCMotor, HeatedPMSM, MotorHeat
@@ -48,7 +48,7 @@ from simdl.blocks.pendulums import CartPole, DoublePendulum, Pendulum
 from simdl.blocks.playback import Playback
 from simdl.blocks.power import BuckConverter
 from simdl.blocks.quadrotor import Quadrotor
-from simdl.blocks.routing import Mux, Pick, Select, Switch
+from simdl.blocks.routing import MultiportSwitch, Mux, Select, Switch
 from simdl.blocks.sensors import ADC, JitteredSample, SensorChain
 from simdl.blocks.solve import Solve
 from simdl.blocks.sources import Constant, Pulse, Ramp, Sine, Staircase, Step, Time
@@ -72,14 +72,14 @@ __all__ = [
     "Decimate", "Delay", "DiscreteDerivative", "DiscreteIntegrator", "DiscreteStateSpace", "DiscreteStateSpaceD",
     "DiscreteTransferFunction", "Dot", "DoublePendulum", "DynamicBicycle", "Edge", "Epileptor", "Equal",
     "ExtendedKalmanFilter", "Extremum", "FirstOrder", "ForEach", "FrameTransform", "Friction", "Gain",
-    "GatedIntegrator", "GaussMarkov", "Gyroscope", "HeatExchanger", "HeatedPMSM", "Hold", "Hysteresis",
-    "IncrementalEncoder", "InertialSensor", "Integrator", "Interpolation", "JansenRit", "JitteredSample",
-    "KalmanFilter", "KinematicBicycle", "Latch", "LeadLag", "LimitedIntegrator", "LongitudinalVehicle", "Lookup1D",
-    "Lookup2D", "LookupND", "MagneticLevitation", "MassSpringDamper", "MatrixGain", "MotorHeat", "MovingAverage",
-    "Multisine", "Mux", "Norm", "Notch", "Observer", "PacejkaBicycle", "Pendulum", "Pick", "Playback", "Product",
-    "Pulse", "Quadrotor", "Quantiser", "Ramp", "RandomWalk", "RateLimiter", "RateTransition", "Rational", "RationalD",
-    "Relay", "ResettableIntegrator", "Room", "SampleClock", "SampledObserver", "Samples", "Saturation", "SecondOrder",
-    "Select", "SensorChain", "Sine", "Solve", "SpecificForce", "Staircase", "StateMachine", "StateSpace", "StateSpaceD",
+    "GatedIntegrator", "GaussMarkov", "Gyroscope", "HeatExchanger", "HeatedPMSM", "Hold", "IncrementalEncoder",
+    "InertialSensor", "Integrator", "Interpolation", "JansenRit", "JitteredSample", "KalmanFilter", "KinematicBicycle",
+    "Latch", "LeadLag", "LimitedIntegrator", "LongitudinalVehicle", "Lookup1D", "Lookup2D", "LookupND",
+    "MagneticLevitation", "MassSpringDamper", "MatrixGain", "MotorHeat", "MovingAverage", "MultiportSwitch",
+    "Multisine", "Mux", "Norm", "Notch", "Observer", "PacejkaBicycle", "Pendulum", "Playback", "Product", "Pulse",
+    "Quadrotor", "Quantiser", "Ramp", "RandomWalk", "RateLimiter", "RateTransition", "Rational", "RationalD", "Relay",
+    "ResettableIntegrator", "Room", "SampleClock", "SampledObserver", "Samples", "Saturation", "SecondOrder", "Select",
+    "SensorChain", "Sine", "Solve", "SpecificForce", "Staircase", "StateMachine", "StateSpace", "StateSpaceD",
     "StatisticalDetector", "SteadyKalmanFilter", "SteinhartHart", "Step", "StickSlip", "Sum", "Switch", "Thermistor",
     "Time", "TransferFunction", "TransportDelay", "TwoTanks", "UnitDelay", "UnscentedKalmanFilter", "VariableDelay",
     "VariableInterpolation", "Variant", "WhiteNoise", "Window", "Within", "ZeroPoleGain", "during", "on_entry",

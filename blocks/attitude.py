@@ -44,10 +44,15 @@ def conjugate(q):
     return torch.cat([q[:, :1], -q[:, 1:]], dim=1)
 
 
+def product(p, q):
+    """The turn q of the body, done after the turn p."""
+    w, a, v, b = p[:, :1], p[:, 1:], q[:, :1], q[:, 1:]
+    return torch.cat([w * v - dot(a, b), w * b + v * a + cross(a, b)], dim=1)
+
+
 def turning(q, omega):
     """q' = q (0, omega) / 2 for a body rate (lanes, 3)."""
-    w, axis = q[:, :1], q[:, 1:]
-    return torch.cat([-dot(axis, omega), w * omega + cross(axis, omega)], dim=1) / 2
+    return product(q, torch.cat([torch.zeros_like(q[:, :1]), omega], dim=1)) / 2
 
 
 def dot(a, b):

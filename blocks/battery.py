@@ -3,6 +3,7 @@
 import torch
 
 from simdl import Block, Input, Param, State, derivative, initial, output
+from simdl.blocks.arithmetic import spread
 
 
 class BatteryCell(Block):
@@ -41,8 +42,8 @@ class BatteryPack(Block):
     """Cells of `BatteryCell` in a grid: rows of parallel cells, in series; `capacity` (series, parallel) spreads them.
 
     In a row all cells have one voltage V = (sum E_k / R_k - current) / sum 1 / R_k, where E_k is the voltage of cell k
-    without its R_0, and cell k gives (E_k - V) / R_k. The pack has the sum of the V. `growth` is
-    a number for each cell.
+    without its R_0, and cell k gives (E_k - V) / R_k. The pack has the sum of the V. `capacity` and
+    `growth` have a number for each cell; all start with the charge `start`, 0 to 1.
 
     >>> from simdl import RK4, simulate
     >>> pack = BatteryPack(capacity=[[0.85, 0.80], [0.85, 0.85]], growth=[[1.0, 1.1], [1.0, 1.0]])
@@ -55,13 +56,13 @@ class BatteryPack(Block):
     current = Input(unit="A")
     capacity: Param = Param([[0.85, 0.85], [0.85, 0.85]], unit="A h", low=1e-12)
     growth: Param = Param([[1.0, 1.0], [1.0, 1.0]], low=1e-12)
-    charge: Param = Param(1.0)
+    start: Param = Param(1.0)
     soc, v_short, v_long = State(), State(unit="V"), State(unit="V")
 
     @initial
-    def start(self, capacity, charge):
+    def begin(self, capacity, start):
         none = torch.zeros_like(capacity)
-        return dict(soc=none + charge.reshape(-1, 1, 1), v_short=none, v_long=none)
+        return dict(soc=none + spread(start, none), v_short=none, v_long=none)
 
     @derivative(soc, v_short, v_long)
     def flow(self, soc, v_short, v_long, current, capacity, growth):

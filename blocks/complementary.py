@@ -3,7 +3,8 @@
 import torch
 
 from simdl import Block, Input, Output, Param, State, tick
-from simdl.blocks.attitude import conjugate, cross, rotate
+from simdl.blocks.attitude import conjugate, cross, dot, product, rotate
+from simdl.blocks.vector import direction
 
 
 class ComplementaryFilter(Block):
@@ -48,30 +49,28 @@ class AttitudeFilter(Block):
     """
 
     gyro, accel = Input(shape=(3,), unit="rad/s"), Input(shape=(3,), unit="m/s^2")
-    q, roll, pitch, yaw = Output(initial=[1.0, 0.0, 0.0, 0.0]), Output(), Output(), Output()
+    q = Output(initial=[1.0, 0.0, 0.0, 0.0])
+    roll, pitch, yaw = Output(unit="rad"), Output(unit="rad"), Output(unit="rad")
     kp: Param = Param(1.0, unit="1/s")
     ki: Param = Param(0.0, unit="1/s^2")
     attitude, bias = State([1.0, 0.0, 0.0, 0.0]), State([0.0, 0.0, 0.0], unit="rad/s")
 
     @tick
     def step(self, gyro, accel, attitude, bias, kp, ki, dt):
+        kp, ki, dt = kp.unsqueeze(1), ki.unsqueeze(1), dt.unsqueeze(1).to(gyro.dtype)
         up = torch.zeros_like(accel) + torch.tensor([0.0, 0.0, 1.0], dtype=accel.dtype, device=accel.device)
-        measured = accel / torch.linalg.vector_norm(accel, dim=1, keepdim=True).clamp(min=1e-12)
+        measured = accel / torch.sqrt(dot(accel, accel)).clamp(min=1e-12)
         error = cross(measured, rotate(conjugate(attitude), up))
-        omega = gyro - bias + kp[:, None] * error
-        q = turned(attitude, omega * dt.reshape(-1, 1).to(omega.dtype))
+        q = turned(attitude, (gyro - bias + kp * error) * dt)
         w, x, y, z = q.unbind(1)
-        roll = torch.atan2(2 * (w * x + y * z), 1 - 2 * (x * x + y * y))
+        roll = direction(1 - 2 * (x * x + y * y), 2 * (w * x + y * z))
         pitch = torch.asin((2 * (w * y - z * x)).clamp(-1.0, 1.0))
-        yaw = torch.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
-        bias = bias - ki[:, None] * error * dt.reshape(-1, 1).to(omega.dtype)
-        return dict(q=q, roll=roll, pitch=pitch, yaw=yaw, attitude=q, bias=bias)
+        yaw = direction(1 - 2 * (y * y + z * z), 2 * (w * z + x * y))
+        return dict(q=q, roll=roll, pitch=pitch, yaw=yaw, attitude=q, bias=bias - ki * error * dt)
 
 
 def turned(q, angle):
     """q turned by a rotation vector of the body (lanes, 3), of unit length."""
-    half = 0.5 * torch.sqrt((angle * angle).sum(1, keepdim=True) + 1e-30)
-    w, axis = torch.cos(half), 0.5 * angle * torch.sin(half) / half
-    s, v = q[:, :1], q[:, 1:]
-    found = torch.cat([s * w - (v * axis).sum(1, keepdim=True), s * axis + w * v + cross(v, axis)], dim=1)
-    return found / torch.linalg.vector_norm(found, dim=1, keepdim=True)
+    half = 0.5 * torch.sqrt(dot(angle, angle) + 1e-30)
+    found = product(q, torch.cat([torch.cos(half), 0.5 * angle * torch.sin(half) / half], dim=1))
+    return found / torch.sqrt(dot(found[:, 1:], found[:, 1:]) + found[:, :1] ** 2)

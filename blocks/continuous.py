@@ -1,9 +1,8 @@
 """Linear systems in continuous time."""
 
-import torch
-
 from simdl import Block, Input, Param, State, derivative, initial, output
 from simdl.blocks.arithmetic import spread
+from simdl.blocks.vector import apply, combined
 
 
 class Integrator(Block):
@@ -78,7 +77,7 @@ class StateSpace(Block):
 
     @derivative(x)
     def flow(self, x, u, A, B):
-        return apply(A, x) + apply(B, u)
+        return combined((A, x), (B, u))
 
     @output
     def y(self, x, C):
@@ -100,14 +99,4 @@ class StateSpaceD(StateSpace):
 
     @output
     def y(self, x, u, C, D):
-        return apply(C, x) + apply(D, u)
-
-
-def apply(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
-    """matrix @ vector in every lane; a chain of sums, so that a lane alone gives the bits of the lane in a batch."""
-    if vector.ndim == 1:
-        return matrix * spread(vector, matrix)
-    total = torch.zeros_like(matrix[..., 0])
-    for k in range(vector.shape[1]):
-        total = total + matrix[..., k] * spread(vector[:, k], total)
-    return total
+        return combined((C, x), (D, u))

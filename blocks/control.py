@@ -5,6 +5,7 @@ import math
 import torch
 
 from simdl import Block, Input, Output, Param, State, derivative, initial, output, tick
+from simdl.blocks.limits import Limit
 
 
 class PI(Block):
@@ -20,8 +21,8 @@ class PI(Block):
     e, u = Input(), Output()
     kp: Param = Param(1.0)
     ki: Param = Param(1.0, unit="1/s")
-    low: Param = Param(-math.inf)
-    high: Param = Param(math.inf)
+    low: Param = Limit(-math.inf, below="high")
+    high: Param = Limit(math.inf, above="low")
     i = State(0.0)
 
     @tick
@@ -58,8 +59,8 @@ class PID(Block):
     tf: Param = Param(0.1, unit="s", low=0.0)
     tt: Param = Param(1.0, unit="s", low=1e-9)
     clamping: Param = Param(False, dtype="bool")
-    low: Param = Param(-math.inf)
-    high: Param = Param(math.inf)
+    low: Param = Limit(-math.inf, below="high")
+    high: Param = Limit(math.inf, above="low")
     start: Param = Param(0.0)
     i, d, last, started = State(0.0), State(0.0), State(0.0), State(False, dtype="bool")
 
@@ -103,8 +104,8 @@ class ContinuousPID(Block):
     c: Param = Param(0.0)
     tf: Param = Param(0.1, unit="s", low=1e-9)
     tt: Param = Param(1.0, unit="s", low=1e-9)
-    low: Param = Param(-math.inf)
-    high: Param = Param(math.inf)
+    low: Param = Limit(-math.inf, below="high")
+    high: Param = Limit(math.inf, above="low")
     start: Param = Param(0.0)
     i, f = State(0.0), State(0.0)
 

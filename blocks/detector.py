@@ -5,6 +5,8 @@ import math
 import torch
 
 from simdl import Block, Input, ModelError, Noise, Output, Param, tick
+from simdl.blocks.limits import whole_number
+from simdl.blocks.vector import direction
 
 CLUTTER = 8  # places for false alarms
 SLOTS = 32  # objects and false alarms together
@@ -14,7 +16,7 @@ class StatisticalDetector(Block):
     """What a radar, lidar or camera reports of objects at `targets` (n, 2), x forward and y left, without its signals.
 
     An object at distance r is seen with probability (1 - miss) / (1 + exp((r - reach) / fade)), if it is `present` and
-    within `view` of straight ahead. Its distance errs by range_std + range_growth r (rms), its angle likewise. Of 8
+    within `view` of straight ahead. Its distance errs by range_noise + range_growth r (rms), its angle likewise. Of 8
     places each holds a false alarm with probability alarms / 8, anywhere in view up to 2 reach: in the mean `alarms`
     of them, nearly Poisson. The forms of these laws are chosen: fit them to a real detector.
 
@@ -26,7 +28,7 @@ class StatisticalDetector(Block):
     >>> class Scene(Diagram):
     ...     def __init__(self):
     ...         self.cars = Constant(value=[[30.0, 40.0], [-5.0, 0.0], [20.0, 0.0]])
-    ...         exact = dict(miss=0.0, alarms=0.0, range_std=0.0, angle_std=0.0)
+    ...         exact = dict(miss=0.0, alarms=0.0, range_noise=0.0, angle_noise=0.0)
     ...         self.radar = StatisticalDetector(maximum=4, period="50 ms", **exact)
     ...         self.radar.targets = self.cars.y
     >>> run = simulate(Scene(), 0, record=["radar.distance", "radar.source"])
@@ -41,44 +43,42 @@ class StatisticalDetector(Block):
     reach: Param = Param(150.0, unit="m", low=1e-12)
     fade: Param = Param(10.0, unit="m", low=1e-12)
     view: Param = Param(math.pi / 3, unit="rad", low=0.0)
-    range_std: Param = Param(0.1, unit="m", low=0.0)
+    range_noise: Param = Param(0.1, unit="m", low=0.0)
     range_growth: Param = Param(0.0, low=0.0)
-    angle_std: Param = Param(0.01, unit="rad", low=0.0)
+    angle_noise: Param = Param(0.01, unit="rad", low=0.0)
     angle_growth: Param = Param(0.0, unit="rad/m", low=0.0)
     alarms: Param = Param(0.2, low=0.0, high=float(CLUTTER))
     w, luck = Noise(shape=(SLOTS, 2)), Noise(shape=(SLOTS, 3), distribution="uniform")
 
     def __init__(self, maximum: int = 16, **settings):
         super().__init__(**settings)
-        self.maximum = maximum
+        self.maximum = whole_number("StatisticalDetector.maximum", maximum)
 
     @tick
-    def detect(self, targets, present, w, luck, miss, reach, fade, view, range_std, range_growth, angle_std,
+    def detect(self, targets, present, w, luck, miss, reach, fade, view, range_noise, range_growth, angle_noise,
                angle_growth, alarms):  # fmt: skip
+        if targets.ndim != 3 or targets.shape[2] != 2:
+            raise ModelError(
+                f"{self}.targets", f"the shape {tuple(targets.shape[1:])}", "(n, 2): x and y of each object"
+            )
         n = targets.shape[1]
         if n + CLUTTER > SLOTS:
             raise ModelError(f"{self}.targets", f"{n} objects", f"at most {SLOTS - CLUTTER}", "use two detectors")
-        miss, reach, fade, view, range_std, range_growth, angle_std, angle_growth, alarms = (
+        miss, reach, fade, view, range_noise, range_growth, angle_noise, angle_growth, alarms = (
             one.unsqueeze(1)
-            for one in (miss, reach, fade, view, range_std, range_growth, angle_std, angle_growth, alarms)
+            for one in (miss, reach, fade, view, range_noise, range_growth, angle_noise, angle_growth, alarms)
         )
         x, y = targets.unbind(dim=2)
         r, phi = torch.sqrt((x**2 + y**2).clamp(min=1e-24)), direction(x, y)  # with a finite gradient of r at 0
         chance = (1 - miss) / (1 + torch.exp((r - reach) / fade))
         inside = (phi.abs() <= view) & (present if present.ndim == 2 else present.unsqueeze(1))
         seen = inside & (luck[:, :n, 0] < chance)
-        away = r + (range_std + range_growth * r) * w[:, :n, 0]
-        aside = phi + (angle_std + angle_growth * r) * w[:, :n, 1]
+        away = r + (range_noise + range_growth * r) * w[:, :n, 0]
+        aside = phi + (angle_noise + angle_growth * r) * w[:, :n, 1]
         false, far, where = luck[:, n : n + CLUTTER].unbind(dim=2)
         found = torch.cat([seen, false < alarms / CLUTTER], dim=1)
         away, aside = torch.cat([away, 2 * reach * far], dim=1), torch.cat([aside, view * (2 * where - 1)], dim=1)
         return packed(found, away, aside, n, self.maximum)
-
-
-def direction(x, y):
-    """atan2(y, x); torch's own rounds the last bit otherwise in another number of lanes."""
-    behind = torch.where(y < 0, -math.pi, math.pi)
-    return torch.atan(y / torch.where(x == 0, 1e-12, x)) + torch.where(x < 0, behind, 0.0)
 
 
 def packed(found, away, aside, n: int, maximum: int) -> dict[str, torch.Tensor]:

@@ -1,9 +1,13 @@
 """Sampled blocks: each has a period (or rate), ticks on it, and holds its outputs in between."""
 
+import math
+
 import torch
 
 from simdl import Block, Input, Output, Param, State, initial, output, tick
-from simdl.blocks.continuous import apply
+from simdl.blocks.arithmetic import spread
+from simdl.blocks.limits import Limit, whole_number
+from simdl.blocks.vector import apply, combined
 
 
 class Hold(Block):
@@ -57,6 +61,8 @@ class UnitDelay(Block):
 class DiscreteIntegrator(Block):
     """x = x + k T u after every tick, limited to [low, high], y = x: forward Euler, without feedthrough.
 
+    A vector needs a vector as start.
+
     >>> from simdl import simulate
     >>> simulate(DiscreteIntegrator(period=0.5), 1.5, inputs={"u": 2.0})["y"].values
     tensor([[0., 1., 2., 3.]], dtype=torch.float64)
@@ -65,8 +71,8 @@ class DiscreteIntegrator(Block):
     u = Input()
     k: Param = Param(1.0)
     start: Param = Param(0.0)
-    low: Param = Param(-float("inf"))
-    high: Param = Param(float("inf"))
+    low: Param = Limit(-math.inf, below="high")
+    high: Param = Limit(math.inf, above="low")
     x = State(0.0)
 
     @initial
@@ -79,11 +85,13 @@ class DiscreteIntegrator(Block):
 
     @tick
     def add(self, x, u, k, low, high, dt):
-        return dict(x=torch.clamp(x + k * dt * u, low, high))
+        return dict(x=torch.clamp(x + spread(k * dt, u) * u, spread(low, x), spread(high, x)))
 
 
 class RateLimiter(Block):
     """y follows u, rising by at most `rise` and falling by at most `fall` a second. It starts at `start`.
+
+    A vector needs a vector as start.
 
     >>> from simdl import simulate
     >>> simulate(RateLimiter(period=1, rise=2.0), 3, inputs={"u": 5.0})["y"].values
@@ -103,7 +111,7 @@ class RateLimiter(Block):
 
     @tick
     def follow(self, u, last, rise, fall, dt):
-        y = last + torch.clamp(u - last, -fall * dt, rise * dt)
+        y = last + torch.clamp(u - last, spread(-fall * dt, u), spread(rise * dt, u))
         return dict(y=y, last=y)
 
 
@@ -121,9 +129,9 @@ class MovingAverage(Block):
     y = Output()
     window, count = State(0.0), State(0.0)
 
-    def __init__(self, length: int, **settings):
+    def __init__(self, length: int = 10, **settings):
         super().__init__(**settings)
-        self.length = length
+        self.length = whole_number("MovingAverage.length", length)
 
     @initial
     def empty(self):
@@ -219,7 +227,7 @@ class DiscreteStateSpace(Block):
 
     @tick
     def step(self, x, u, A, B):
-        return dict(x=apply(A, x) + apply(B, u))
+        return dict(x=combined((A, x), (B, u)))
 
 
 class DiscreteStateSpaceD(DiscreteStateSpace):
@@ -235,4 +243,4 @@ class DiscreteStateSpaceD(DiscreteStateSpace):
 
     @output
     def y(self, x, u, C, D):
-        return apply(C, x) + apply(D, u)
+        return combined((C, x), (D, u))

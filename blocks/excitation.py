@@ -9,6 +9,8 @@ import torch
 
 from simdl import Block, ModelError, Noise, Output, Param, State, edges, initial, output, tick
 from simdl.blocks.sources import whole
+from simdl.declarations import as_tensor
+from simdl.port import Signal
 
 # Feedback taps of shift registers whose sequence is of maximal length (Xilinx XAPP052, table 3).
 TAPS = {
@@ -24,7 +26,7 @@ class Chirp(Block):
     """y = bias + amplitude sin(phase + 2 pi integral of f): f goes from f0 to f1 in `duration`, and stays at f1.
 
     sweep="linear": f = f0 + (f1 - f0) t / duration; "logarithmic": f = f0 (f1 / f0)^(t / duration), an equal time for
-    every octave, with both frequencies positive. Raises ModelError for another sweep.
+    every octave. Raises ModelError for another sweep, and for a logarithmic one from or to 0 Hz.
 
     >>> from simdl import simulate
     >>> sweep = Chirp(f0=1.0, f1=2.0, duration=2.0)  # 1 + 2^2 / 8 turns of it at t = 1
@@ -43,6 +45,10 @@ class Chirp(Block):
         super().__init__(**settings)
         if sweep not in ("linear", "logarithmic"):
             raise ModelError("Chirp", f"sweep={sweep!r}", "one of", names=("linear", "logarithmic"), wrong=sweep)
+        for name in ("f0", "f1") if sweep == "logarithmic" else ():
+            end = settings.get(name, 1.0)
+            if not isinstance(end, Signal) and bool((as_tensor(end) <= 0).any()):
+                raise ModelError(f"Chirp.{name}", f"{end} Hz, in a logarithmic sweep", "more than 0 Hz")
         self.sweep = sweep
 
     @output

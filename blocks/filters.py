@@ -3,6 +3,7 @@
 import torch
 
 from simdl import Block, Input, ModelError, Output, Param, State, initial, tick
+from simdl.blocks.limits import whole_number
 from simdl.clock import nanoseconds, seconds
 
 
@@ -31,8 +32,9 @@ class FIR(Block):
 class IIR(Block):
     """a_0 y_k = b_0 u_k + b_1 u_{k-1} + … - a_1 y_{k-1} - …: a rational filter, at rest at first.
 
-    b and a have one length (pad with zeros at the end). It is computed in the transposed direct form II. From order
-    four on, or with a cutoff far below the sample rate, use `Biquads`: its coefficients lose less to rounding.
+    b and a have one length (ModelError): pad with zeros at the end. It is computed in the transposed direct form II.
+    From order four on, or with a cutoff far below the sample rate, use `Biquads`: its coefficients lose less to
+    rounding.
 
     >>> from simdl import simulate
     >>> simulate(IIR(b=[0.5, 0.0], a=[1.0, -0.5], period=1), 3, inputs={"u": 1.0})["y"].values
@@ -45,7 +47,9 @@ class IIR(Block):
     z = State(0.0)
 
     @initial
-    def rest(self, b):
+    def rest(self, b, a):
+        if b.shape != a.shape:
+            raise ModelError(str(self), f"{b.shape[1]} of b, {a.shape[1]} of a", "as many: pad with zeros at the end")
         return dict(z=torch.zeros_like(b[:, 1:]))
 
     @tick
@@ -56,20 +60,22 @@ class IIR(Block):
 
 
 class DiscreteTransferFunction(IIR):
-    """y = num(z) / den(z) u, both in descending powers of z, as in Simulink and python-control; at rest at first.
+    """y = numerator(z) / denominator(z) u, coefficients from the highest power of z down; at rest at first.
 
-    num=[1.0], den=[1.0, -0.5] is 1 / (z - 0.5), a delayed lag. Raises ModelError for a num longer than den.
+    As in Simulink and python-control: [1.0] over [1.0, -0.5] is 1 / (z - 0.5), a delayed lag. Raises ModelError for
+    more zeros than poles, and for a denominator that is a number or begins with 0.
 
     >>> from simdl import simulate
     >>> simulate(DiscreteTransferFunction([1.0], [1.0, -0.5], period=1), 3, inputs={"u": 1.0})["y"].values
     tensor([[0.0000, 1.0000, 1.5000, 1.7500]], dtype=torch.float64)
     """
 
-    def __init__(self, num, den, **settings):
-        if len(num) > len(den) or len(den) < 2:
-            found = f"num={num!r}, den={den!r}"
-            raise ModelError("DiscreteTransferFunction", found, "a num no longer than den, den of order 1 or more")
-        super().__init__(b=[0.0] * (len(den) - len(num)) + list(num), a=list(den), **settings)
+    def __init__(self, numerator, denominator, **settings):
+        if len(numerator) > len(denominator) or len(denominator) < 2 or denominator[0] == 0:
+            found = f"{numerator!r} over {denominator!r}"
+            raise ModelError("DiscreteTransferFunction", found, "no more zeros than poles, and a pole or more")
+        padded = [0.0] * (len(denominator) - len(numerator)) + list(numerator)
+        super().__init__(b=padded, a=list(denominator), **settings)
 
 
 class Biquads(Block):
@@ -89,6 +95,8 @@ class Biquads(Block):
 
     @initial
     def rest(self, sections):
+        if sections.ndim != 3 or sections.shape[2] != 6:
+            raise ModelError(f"{self}.sections", f"the shape {tuple(sections.shape[1:])}", "(n, 6)")
         return dict(z=torch.zeros_like(sections[:, :, :2]))
 
     @tick
@@ -112,7 +120,7 @@ class Biquads(Block):
     @classmethod
     def designed(cls, family, order: int, cutoff, period, kind: str = "lowpass", ripple=None, stop=None, **settings):
         """Any design of scipy.signal.iirfilter: "butter", "cheby1" (ripple in dB), "cheby2" (stop in dB), "ellip"
-        (both), "bessel"."""
+        (both), "bessel". Raises ModelError for a design that SciPy does not know."""
         from scipy.signal import iirfilter
 
         rate = 1.0 / seconds(nanoseconds(period))
@@ -120,5 +128,9 @@ class Biquads(Block):
         if not all(0.0 < edge < rate / 2 for edge in edges):
             limit = f"between 0 and half the sample rate, {rate / 2:g} Hz"
             raise ModelError(cls.__name__, f"cutoff={cutoff!r} Hz", limit)
-        sos = iirfilter(order, cutoff, rp=ripple, rs=stop, btype=kind, ftype=family, output="sos", fs=rate)
+        whole_number(f"{cls.__name__}: order", order)
+        try:
+            sos = iirfilter(order, cutoff, rp=ripple, rs=stop, btype=kind, ftype=family, output="sos", fs=rate)
+        except ValueError as error:
+            raise ModelError(cls.__name__, str(error), "a design of scipy.signal.iirfilter") from None
         return cls(sections=sos, period=period, **settings)

@@ -3,6 +3,7 @@
 import torch
 
 from simdl import Block, Input, Param, State, crossing, derivative, initial, output
+from simdl.blocks.limits import Limit
 
 
 class Friction(Block):
@@ -17,8 +18,8 @@ class Friction(Block):
     """
 
     v = Input(unit="m/s")
-    coulomb: Param = Param(1.0, unit="N", low=0.0)
-    static: Param = Param(1.2, unit="N", low=0.0)
+    coulomb: Param = Limit(1.0, below="static", unit="N", low=0.0)
+    static: Param = Limit(1.2, above="coulomb", unit="N", low=0.0)
     viscous: Param = Param(0.1, unit="N s/m", low=0.0)
     stribeck: Param = Param(0.05, unit="m/s", low=1e-12)
     slip: Param = Param(1e-3, unit="m/s", low=1e-12)
@@ -45,8 +46,8 @@ class StickSlip(Block):
 
     force = Input(unit="N")
     mass: Param = Param(1.0, unit="kg", low=1e-12)
-    coulomb: Param = Param(1.0, unit="N", low=0.0)
-    static: Param = Param(1.2, unit="N", low=0.0)
+    coulomb: Param = Limit(1.0, below="static", unit="N", low=0.0)
+    static: Param = Limit(1.2, above="coulomb", unit="N", low=0.0)
     viscous: Param = Param(0.0, unit="N s/m", low=0.0)
     start: Param = Param(0.0, unit="m/s")
     x, v = State(0.0, unit="m"), State(0.0, unit="m/s")

@@ -6,8 +6,9 @@ import torch
 
 from simdl import Block, Diagram, Input, Noise, Output, Param, State, output, tick
 from simdl.blocks.attitude import conjugate, rotate
-from simdl.blocks.continuous import apply
-from simdl.blocks.sensors import quantised
+from simdl.blocks.noise import ALLAN, forgetting
+from simdl.blocks.nonlinear import quantised
+from simdl.blocks.vector import apply
 from simdl.clock import Duration
 
 DEGREE, STANDARD_GRAVITY = math.pi / 180, 9.80665
@@ -44,8 +45,7 @@ class InertialSensor(Block):
     def measure(self, u, b, d, started, w, dt, matrix, bias, white, instability, tau, walk, step, limit):
         each = [one.unsqueeze(1) for one in (white, instability, tau, walk, step, limit, dt)]  # for three axes
         white, instability, tau, walk, step, limit, dt = each
-        kept = torch.where(started.unsqueeze(1), torch.exp(-dt / tau), 0.0)
-        b = kept * b + 0.664 / 0.437 * instability * torch.sqrt((1 - kept**2) / 2) * w[:, 0]
+        b = forgetting(b, w[:, 0], ALLAN * instability, tau, dt, started.unsqueeze(1))
         raw = apply(matrix, u) + bias + b + d + white / dt**0.5 * w[:, 1]
         y = torch.minimum(torch.maximum(quantised(raw, step), -limit), limit)
         return dict(y=y, b=b, d=d + walk * dt**0.5 * w[:, 2], started=torch.ones_like(started))

@@ -5,6 +5,7 @@ import math
 import torch
 
 from simdl import Block, Input, Param, State, crossing, derivative, initial, output
+from simdl.blocks.limits import Limit
 
 
 class LimitedIntegrator(Block):
@@ -22,8 +23,8 @@ class LimitedIntegrator(Block):
 
     u = Input()
     start: Param = Param(0.0)
-    low: Param = Param(-math.inf)
-    high: Param = Param(math.inf)
+    low: Param = Limit(-math.inf, below="high")
+    high: Param = Limit(math.inf, above="low")
     y, at = State(0.0), State(0.0)
 
     @initial
@@ -65,23 +66,23 @@ def inside(limit: torch.Tensor, side: int) -> torch.Tensor:
 
 
 class ResettableIntegrator(Block):
-    """y' = u; y starts at the input `begin`, and goes back to it when the input `reset` rises through 0.5.
+    """y' = u; y starts at the input `start`, and goes back to it when the input `reset` rises through 0.5.
 
     The time of the edge of a continuous `reset` is located. Of a signal: 1 - reset resets at falling edges.
 
     >>> from simdl import RK4, simulate
-    >>> inputs = {"u": 1.0, "begin": 5.0, "reset": ([0.0, 2.0], [0.0, 1.0])}
+    >>> inputs = {"u": 1.0, "start": 5.0, "reset": ([0.0, 2.0], [0.0, 1.0])}
     >>> run = simulate(ResettableIntegrator(), 3, inputs=inputs, every=1, solver=RK4(max_step=0.5))
     >>> run["y"].values
     tensor([[5., 6., 7., 6.]], dtype=torch.float64)
     """
 
-    u, begin, reset = Input(), Input(default=0.0), Input(default=0.0)
+    u, start, reset = Input(), Input(default=0.0), Input(default=0.0)
     y = State(0.0)
 
     @initial
-    def start(self, begin):
-        return dict(y=begin)
+    def begin(self, start):
+        return dict(y=start)
 
     @derivative(y)
     def flow(self, u):
@@ -92,32 +93,32 @@ class ResettableIntegrator(Block):
         return 0.5 - reset
 
     @edge.reset
-    def back(self, begin):
-        return dict(y=begin)
+    def back(self, start):
+        return dict(y=start)
 
 
 class GatedIntegrator(Block):
-    """y' = u while `hold` is below 0.5; y = begin while it is above, and where it has just fallen: reset by a level.
+    """y' = u while `hold` is below 0.5; y = start while it is above, and where it has just fallen: reset by a level.
 
-    y depends on `hold` and `begin` at once; x, the integral since then, does not. `held` is 1 until x has started.
+    y depends on `hold` and `start` at once; x, the integral since then, does not. `held` is 1 until x has started.
 
     >>> from simdl import RK4, simulate
-    >>> inputs = {"u": 1.0, "begin": 5.0, "hold": ([0.0, 1.0, 2.0], [0.0, 1.0, 0.0])}
+    >>> inputs = {"u": 1.0, "start": 5.0, "hold": ([0.0, 1.0, 2.0], [0.0, 1.0, 0.0])}
     >>> run = simulate(GatedIntegrator(), 3, inputs=inputs, every=0.5, solver=RK4(max_step=0.5))
     >>> run["y"].values[0].tolist()
     [5.0, 5.5, 5.0, 5.0, 5.0, 5.5, 6.0]
     """
 
-    u, begin, hold = Input(), Input(default=0.0), Input(default=0.0)
+    u, start, hold = Input(), Input(default=0.0), Input(default=0.0)
     x, held = State(0.0), State(0.0)
 
     @initial
-    def start(self, begin, hold):
-        return dict(x=begin, held=torch.where(hold > 0.5, 1.0, 0.0))
+    def begin(self, start, hold):
+        return dict(x=start, held=torch.where(hold > 0.5, 1.0, 0.0))
 
     @output
-    def y(self, x, held, begin, hold):
-        return torch.where((hold > 0.5) | (held > 0.5), begin, x)
+    def y(self, x, held, start, hold):
+        return torch.where((hold > 0.5) | (held > 0.5), start, x)
 
     @derivative(x)
     def flow(self, u, hold):
@@ -136,5 +137,5 @@ class GatedIntegrator(Block):
         return hold - 0.5
 
     @falls.reset
-    def go(self, begin, held):
-        return dict(x=begin, held=torch.zeros_like(held))
+    def go(self, start, held):
+        return dict(x=start, held=torch.zeros_like(held))

@@ -2,7 +2,9 @@
 
 import torch
 
-from simdl import Block, Input, ModelError, Output, Param, State, crossing, initial, output, tick
+from simdl import Block, Input, ModelError, Output, Param, State, initial, output, tick
+from simdl.blocks.arithmetic import spread
+from simdl.blocks.limits import Limit
 
 
 class Equal(Block):
@@ -18,7 +20,7 @@ class Equal(Block):
 
     @output
     def y(self, a, b, tolerance):
-        return torch.abs(a - b) <= tolerance
+        return torch.abs(a - b) <= spread(tolerance, a)
 
 
 class Within(Block):
@@ -30,12 +32,12 @@ class Within(Block):
     """
 
     u = Input()
-    low: Param = Param(0.0)
-    high: Param = Param(1.0)
+    low: Param = Limit(0.0, below="high")
+    high: Param = Limit(1.0, above="low")
 
     @output
     def y(self, u, low, high):
-        return (u >= low) & (u <= high)
+        return (u >= spread(low, u)) & (u <= spread(high, u))
 
 
 class Edge(Block):
@@ -147,44 +149,3 @@ class Debounce(Block):
         since = torch.where(u == last, since, t)
         y = torch.where(t - since > wait - 0.5e-9, u, shown)
         return dict(y=y, shown=y, last=u, since=since)
-
-
-class Hysteresis(Block):
-    """y is true from where u has risen to `high`, until it has fallen to `low`: Simulink's Relay, as a condition.
-
-    The times are located in a continuous u. It starts true where u >= high. low is less than high.
-
-    >>> from simdl import RK4, simulate
-    >>> fan = Hysteresis(low=18.0, high=22.0)
-    >>> [bool(simulate(fan, 0, inputs={"u": u})["y"].at(0)) for u in (20.0, 22.0)]
-    [False, True]
-    """
-
-    u = Input()
-    low: Param = Param(0.0)
-    high: Param = Param(1.0)
-    on = State(False, dtype="bool")
-
-    @initial
-    def begin(self, u, high):
-        return dict(on=u >= high)
-
-    @output
-    def y(self, on):
-        return on
-
-    @crossing
-    def rises(self, u, high):
-        return high - u
-
-    @rises.reset
-    def switch_on(self, on):
-        return dict(on=torch.ones_like(on))
-
-    @crossing
-    def falls(self, u, low):
-        return u - low
-
-    @falls.reset
-    def switch_off(self, on):
-        return dict(on=torch.zeros_like(on))

@@ -1,7 +1,7 @@
 """Tables: linear interpolation between points; beyond them the end values, or the end slopes.
 
 The breaks increase; `beyond` is "clip" (the end values) or "extend" (the first or last line goes on). Raises ModelError
-for breaks that do not increase and for another `beyond`.
+for breaks that do not increase, a table of another size and another `beyond`.
 """
 
 import itertools
@@ -9,6 +9,7 @@ import itertools
 import torch
 
 from simdl import Block, Input, Inputs, ModelError, Param, output
+from simdl.blocks.routing import pick
 from simdl.declarations import as_tensor
 from simdl.port import Signal
 
@@ -96,6 +97,8 @@ class LookupND(Block):
 
     @output
     def y(self, u, points, table):
+        if len(u) != len(self.sizes):
+            raise ModelError(f"{self}.u", f"{len(u)} signals", f"{len(self.sizes)}, one for each direction")
         axes = points.split(self.sizes, dim=1)
         return interpolated(table, tuple(place(x, axis, self.beyond) for x, axis in zip(u, axes)))
 
@@ -118,23 +121,22 @@ def interpolated(table: torch.Tensor, places: tuple[tuple[torch.Tensor, torch.Te
         cell, weight = torch.zeros_like(places[0][0]), torch.ones_like(places[0][1])
         for size, side, (i, part) in zip(table.shape[1:], corner, places):
             cell, weight = cell * size + i + side, weight * (part if side else 1.0 - part)
-        total = total + weight * at(flat, cell)
+        total = total + weight * pick(flat, cell)
     return total
 
 
-def at(table: torch.Tensor, i: torch.Tensor) -> torch.Tensor:
-    """table[lane, i[lane]], (lanes,)."""
-    return table.gather(1, i.unsqueeze(1)).squeeze(1)
-
-
 def checked(block: Block, beyond: str, *names: str) -> str:
-    """`beyond`, if it is known and the named breaks increase."""
+    """`beyond`, if it is known, the named breaks increase and the table has a value for each."""
     where = type(block).__name__
     if beyond not in ("clip", "extend"):
         raise ModelError(where, f"beyond={beyond!r}", "one of", names=("clip", "extend"), wrong=str(beyond))
+    given = {name: as_tensor(v) for name, v in block.settings.items() if not isinstance(v, Signal)}
     for name in names:
-        if name in block.settings and not isinstance(block.settings[name], Signal):
-            increasing(where, name, as_tensor(block.settings[name]))
+        if name in given:
+            increasing(where, name, given[name])
+    wanted = tuple(len(given[name]) for name in names if name in given)
+    if "table" in given and len(wanted) == len(names) > 0 and tuple(given["table"].shape) != wanted:
+        raise ModelError(f"{where}.table", f"the shape {tuple(given['table'].shape)}", f"{wanted}, as the breaks")
     return beyond
 
 

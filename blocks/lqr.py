@@ -6,8 +6,9 @@ import torch
 
 from simdl import Block, Diagram, Input, LinearModel, ModelError, Output, Param, output
 from simdl.blocks.arithmetic import spread
-from simdl.blocks.continuous import apply
+from simdl.blocks.limits import Limit
 from simdl.blocks.observer import SampledObserver
+from simdl.blocks.vector import apply
 from simdl.declarations import as_tensor
 
 
@@ -34,8 +35,8 @@ class LQR(Block):
 
     x, r = Input(), Input(default=0.0)
     K: Param = Param(0.0)
-    low: Param = Param(-math.inf)
-    high: Param = Param(math.inf)
+    low: Param = Limit(-math.inf, below="high")
+    high: Param = Limit(math.inf, above="low")
 
     def __init__(self, model: LinearModel, Q, R, **settings):
         self.K = thin(lqr_gain(model, Q, R), 0)

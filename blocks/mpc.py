@@ -6,13 +6,15 @@ import torch
 
 from simdl import Block, Input, LinearModel, Output, Param, State, box_qp, initial, tick
 from simdl.blocks.arithmetic import spread
+from simdl.blocks.kalman import column
+from simdl.blocks.limits import Limit, whole_number
 from simdl.blocks.lqr import riccati, sampled
 from simdl.declarations import as_tensor
 from simdl.linear import times
 
 
 class MPC(Block):
-    """u = the first of the plan u_0 … u_{N-1} within [low, high] that makes the least of
+    """u = the first of the plan u_0 … u_{N-1} within [low, high] that costs least: of
 
         sum_{k=0}^{N-1} (x_k - r)' Q (x_k - r) + u_k' R u_k + (x_N - r)' P (x_N - r),  x_{k+1} = A x_k + B u_k.
 
@@ -20,7 +22,7 @@ class MPC(Block):
     g = F' Q (G x_0 - r): a `box_qp` in every lane, solved by `iterations` projected Newton steps, from the last plan,
     one tick on; `error` is the largest element of plan - clamp(plan - (H plan + g)), 0 at the solution. P is the
     solution of the Riccati equation when not given: then, where no limit acts, u is that of the LQR, whatever the
-    horizon N. One u is a number; low and high are numbers, or one for each u.
+    horizon N. One x or u is a number; low and high are numbers, or one for each u.
     Maciejowski, Predictive Control with Constraints (2002), chapter 3.
 
     >>> from simdl import Diagram, simulate
@@ -43,13 +45,15 @@ class MPC(Block):
     hessian: Param = Param(0.0)  # F' Q F + R
     slope: Param = Param(0.0)  # F' Q G
     pull: Param = Param(0.0)  # F' Q 1
-    low: Param = Param(-math.inf)
-    high: Param = Param(math.inf)
+    low: Param = Limit(-math.inf, below="high")
+    high: Param = Limit(math.inf, above="low")
     plan = State()
 
     def __init__(self, model: LinearModel, Q, R, P=None, horizon: int = 20, iterations: int = 15, **settings):
+        self.horizon = whole_number("MPC.horizon", horizon)
+        self.iterations = whole_number("MPC.iterations", iterations, least=0)
         self.hessian, self.slope, self.pull = condensed(model, Q, R, P, horizon)
-        self.inputs, self.horizon, self.iterations = model.B.shape[1], horizon, iterations
+        self.inputs = model.B.shape[1]
         super().__init__(period=sampled(model, "MPC").period, **settings)
 
     @initial
@@ -58,6 +62,7 @@ class MPC(Block):
 
     @tick
     def solve(self, x, r, plan, hessian, slope, pull, low, high):
+        x = column(x)
         g = times(slope, x) - times(pull, spread(r, x) + torch.zeros_like(x))
         start = torch.cat([plan[:, self.inputs :], plan[:, -self.inputs :]], 1)
         low, high = self.along(low), self.along(high)

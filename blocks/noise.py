@@ -5,6 +5,9 @@ import math
 import torch
 
 from simdl import Block, Noise, Output, Param, State, initial, output, tick
+from simdl.blocks.limits import whole_number
+
+ALLAN = 0.664 / (0.437 * math.sqrt(2.0))  # the deviation of a Gauss-Markov bias, in units of its instability
 
 
 class WhiteNoise(Block):
@@ -27,15 +30,15 @@ class WhiteNoise(Block):
 
 
 class RandomWalk(Block):
-    """x = x + sigma sqrt(T) w after every tick, y = x: its variance grows by sigma^2 a second, at any rate.
+    """x = x + walk sqrt(T) w after every tick, y = x: its variance grows by walk^2 a second, at any rate.
 
     >>> from simdl import simulate
-    >>> y = simulate(RandomWalk(sigma=0.5, period=0.1), 4, lanes=1000, seed=1)["y"]
+    >>> y = simulate(RandomWalk(walk=0.5, period=0.1), 4, lanes=1000, seed=1)["y"]
     >>> 0.95 < float(y.at(4).std()) < 1.05
     True
     """
 
-    sigma: Param = Param(1.0, low=0.0)
+    walk: Param = Param(1.0, low=0.0)
     start: Param = Param(0.0)
     x = State(0.0)
     w = Noise()
@@ -49,8 +52,8 @@ class RandomWalk(Block):
         return x
 
     @tick
-    def walk(self, x, w, sigma, dt):
-        return dict(x=x + sigma * dt**0.5 * w)
+    def wander(self, x, w, walk, dt):
+        return dict(x=x + walk * torch.sqrt(dt) * w)
 
 
 class BandLimitedNoise(Block):
@@ -94,8 +97,7 @@ class GaussMarkov(Block):
 
     @tick
     def forget(self, x, started, w, std, tau, dt):
-        kept = torch.exp(-dt / tau)
-        x = torch.where(started, kept * x + std * torch.sqrt(1.0 - kept**2) * w, std * w)
+        x = forgetting(x, w, std, tau, dt, started)
         return dict(y=x, x=x, started=torch.ones_like(started))
 
 
@@ -120,7 +122,7 @@ class ColouredNoise(Block):
 
     def __init__(self, alpha: float = 1.0, length: int = 64, **settings):
         weights = [1.0]
-        for i in range(1, length + 1):
+        for i in range(1, whole_number("ColouredNoise.length", length) + 1):
             weights.append(weights[-1] * (i - 1 - alpha / 2) / i)
         super().__init__(**{"weights": weights[1:], **settings})
 
@@ -138,8 +140,9 @@ class AllanNoise(Block):
     """The noise of an inertial sensor, from the three parameters read off its Allan deviation.
 
     white: N, the random walk of the angle or speed, units / sqrt(Hz); instability: B, the bias instability, units;
-    walk: K, the random walk of the rate, units / s sqrt(Hz). With a Gauss-Markov bias of correlation time tau and
-    driving noise q = 0.664 B / (0.437 sqrt(tau)), whose deviation peaks at 0.664 B, the variance at s seconds is
+    walk: K, the random walk of the rate, units / s sqrt(Hz). The bias is a Gauss-Markov process of correlation time
+    tau, as likely at the start as later, driven by q = 0.664 B / (0.437 sqrt(tau)): its Allan deviation peaks at
+    0.664 B, 1.89 tau. The variance at s seconds is
     N^2 / s + (q tau)^2 / s (1 - tau / (2 s) (3 - 4 exp(-s / tau) + exp(-2 s / tau))) + K^2 s / 3.
     IEEE Std 952-1997, annex C.
 
@@ -154,15 +157,18 @@ class AllanNoise(Block):
     walk: Param = Param(1e-4, low=0.0)
     tau: Param = Param(100.0, unit="s", low=1e-9)
     y = Output()
-    bias, drift = State(0.0), State(0.0)
+    bias, drift, started = State(0.0), State(0.0), State(False, dtype="bool")
     w = Noise(shape=(3,))
 
     @tick
-    def draw(self, bias, drift, w, white, instability, walk, tau, dt):
-        kept = torch.exp(-dt / tau)
-        std = 0.664 / 0.437 * instability / math.sqrt(2.0)  # q sqrt(tau / 2)
-        return dict(
-            y=white / torch.sqrt(dt) * w[:, 0] + bias + drift,
-            bias=kept * bias + std * torch.sqrt(1.0 - kept**2) * w[:, 1],
-            drift=drift + walk * torch.sqrt(dt) * w[:, 2],
-        )
+    def draw(self, bias, drift, started, w, white, instability, walk, tau, dt):
+        bias = forgetting(bias, w[:, 1], ALLAN * instability, tau, dt, started)
+        y = white / torch.sqrt(dt) * w[:, 0] + bias + drift
+        drift = drift + walk * torch.sqrt(dt) * w[:, 2]
+        return dict(y=y, bias=bias, drift=drift, started=torch.ones_like(started))
+
+
+def forgetting(x, w, std, tau, dt, started):
+    """A Gauss-Markov process one tick later: a x + std sqrt(1 - a^2) w, a = exp(-T / tau); std w at its first tick."""
+    kept = torch.where(started, torch.exp(-dt / tau), 0.0)
+    return kept * x + std * torch.sqrt(1.0 - kept**2) * w

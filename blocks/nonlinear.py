@@ -4,6 +4,7 @@ import torch
 
 from simdl import Block, Input, Output, Param, State, crossing, initial, output, tick
 from simdl.blocks.arithmetic import spread
+from simdl.blocks.limits import Limit
 
 
 class Saturation(Block):
@@ -15,8 +16,8 @@ class Saturation(Block):
     """
 
     u = Input()
-    low: Param = Param(-1.0)
-    high: Param = Param(1.0)
+    low: Param = Limit(-1.0, below="high")
+    high: Param = Limit(1.0, above="low")
 
     @output
     def y(self, u, low, high):
@@ -32,8 +33,8 @@ class DeadZone(Block):
     """
 
     u = Input()
-    low: Param = Param(-1.0)
-    high: Param = Param(1.0)
+    low: Param = Limit(-1.0, below="high")
+    high: Param = Limit(1.0, above="low")
 
     @output
     def y(self, u, low, high):
@@ -41,7 +42,7 @@ class DeadZone(Block):
 
 
 class Quantiser(Block):
-    """y = step round(u / step), halves to the even multiple. Its derivative is zero.
+    """y = step round(u / step), halves to the even multiple; y = u where step is 0. Its derivative is zero.
 
     >>> from simdl import simulate
     >>> float(simulate(Quantiser(step=0.25), 0, inputs={"u": 0.6})["y"].values[0, 0])
@@ -49,54 +50,53 @@ class Quantiser(Block):
     """
 
     u = Input()
-    step: Param = Param(1.0, low=1e-300)
+    step: Param = Param(1.0, low=0.0)
 
     @output
     def y(self, u, step):
-        step = spread(step, u)
-        return step * torch.round(u / step)
+        return quantised(u, spread(step, u))
 
 
 class Relay(Block):
-    """A switch with hysteresis that closes below: y = high once u has fallen to `on`, low once it has risen to `off`.
+    """A switch with hysteresis: y = high from where u has risen to `on`, until it has fallen to `off`; then low.
 
-    A heater's thermostat: on < off. For one that closes above, as Simulink's Relay does, see `Hysteresis`.
-    The switching times of a continuous u are located. It starts high where u <= on, and low elsewhere.
+    `closed` is the same as a condition. The times are located in a continuous u. It starts closed where u >= on. off is
+    not above on; for one that closes below, such as a heater, give `low` the higher value.
 
     >>> from simdl import RK4, simulate
-    >>> relay = Relay(on=18.0, off=22.0)
-    >>> float(simulate(relay, 0, inputs={"u": 15.0})["y"].values[0, 0])
-    1.0
+    >>> fan = Relay(on=22.0, off=18.0, high=40.0)
+    >>> [float(simulate(fan, 0, inputs={"u": u})["y"].at(0)) for u in (20.0, 22.0)]
+    [0.0, 40.0]
     """
 
     u = Input()
-    closed = State(0.0)
-    on: Param = Param(0.0)
-    off: Param = Param(1.0)
+    on: Param = Limit(1.0, above="off")
+    off: Param = Limit(0.0, below="on")
     low: Param = Param(0.0)
     high: Param = Param(1.0)
+    closed = State(False, dtype="bool")
 
     @initial
     def start(self, u, on):
-        return dict(closed=torch.where(u <= on, 1.0, 0.0))
+        return dict(closed=u >= on)
 
     @output
     def y(self, closed, low, high):
-        return torch.where(closed > 0.5, high, low)
+        return torch.where(closed, high, low)
 
     @crossing
-    def falls(self, u, on):
-        return u - on
+    def rises(self, u, on):
+        return on - u
 
-    @falls.reset
+    @rises.reset
     def close(self, closed):
         return dict(closed=torch.ones_like(closed))
 
     @crossing
-    def rises(self, u, off):
-        return off - u
+    def falls(self, u, off):
+        return u - off
 
-    @rises.reset
+    @falls.reset
     def open(self, closed):
         return dict(closed=torch.zeros_like(closed))
 
@@ -128,3 +128,9 @@ class Backlash(Block):
         half = spread(width, u) / 2.0
         y = torch.minimum(torch.maximum(last, u - half), u + half)
         return dict(y=y, last=y)
+
+
+def quantised(value, step):
+    """value in whole steps, halves to the even one; as it is where step is 0."""
+    grid = torch.where(step > 0, step, 1.0)
+    return torch.where(step > 0, grid * torch.round(value / grid), value)

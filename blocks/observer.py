@@ -1,7 +1,7 @@
 """Observers: a copy of a linear system, corrected by what is measured."""
 
 from simdl import Block, Input, Param, State, derivative, initial, output, tick
-from simdl.blocks.continuous import apply
+from simdl.blocks.vector import apply, combined
 
 
 class Observer(Block):
@@ -32,7 +32,7 @@ class Observer(Block):
 
     @derivative(x)
     def flow(self, x, u, y, A, B, C, L):
-        return apply(A, x) + apply(B, u) + apply(L, y - apply(C, x))
+        return combined((A, x), (B, u), (L, y - apply(C, x)))
 
 
 class SampledObserver(Block):
@@ -66,4 +66,4 @@ class SampledObserver(Block):
 
     @tick
     def step(self, x, u, y, A, B, C, L):
-        return dict(x=apply(A, x) + apply(B, u) + apply(L, y - apply(C, x)))
+        return dict(x=combined((A, x), (B, u), (L, y - apply(C, x))))

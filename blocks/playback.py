@@ -9,6 +9,7 @@ import torch
 from simdl import Block, ModelError, Param, edges, output
 from simdl.blocks.arithmetic import spread
 from simdl.blocks.lookup import place
+from simdl.blocks.routing import pick
 from simdl.blocks.sources import index, whole
 
 KINDS, BEYOND = ("hold", "linear", "cubic"), ("hold", "periodic", "error")
@@ -107,12 +108,6 @@ class Playback(Block):
             first = value if isinstance(value, str) else value[0]
             return cls(_numbers(frame.index), _columns("DataFrame", frame, frame.columns, first, value)[1], **options)
         return cls(*_columns("DataFrame", frame, frame.columns, time, value), **options)
-
-
-def pick(values: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
-    """values[lane, k[lane]] of (lanes, n) or (lanes, n, m)."""
-    where = k.reshape(-1, 1, *(1,) * (values.ndim - 2)).expand(-1, 1, *values.shape[2:])
-    return values.gather(1, where).squeeze(1)
 
 
 def _slopes(times, values, beyond):

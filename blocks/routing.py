@@ -22,17 +22,17 @@ class Switch(Block):
         return torch.where(spread(when, a), a, b)
 
 
-class Select(Block):
+class MultiportSwitch(Block):
     """y = u_index, index from 0; beyond the ends, the first or the last.
 
     >>> from simdl import Diagram, Output, simulate
     >>> class Gear(Diagram):
     ...     ratio = Output()
     ...     def __init__(self):
-    ...         self.select = Select()
-    ...         self.select.u = [3.6, 2.1, 1.4]
-    ...         self.select.index = 1
-    ...         self.ratio = self.select.y
+    ...         self.switch = MultiportSwitch()
+    ...         self.switch.u = [3.6, 2.1, 1.4]
+    ...         self.switch.index = 1
+    ...         self.ratio = self.switch.y
     >>> float(simulate(Gear(), 0)["ratio"].values[0, 0])
     2.1
     """
@@ -69,7 +69,7 @@ class Mux(Block):
         return torch.cat([signal.reshape(len(signal), -1) for signal in u], dim=1)
 
 
-class Pick(Block):
+class Select(Block):
     """y = u[index] of a vector (n,), or the row u[index] of (n, m), index from 0; beyond the ends, the first or last.
 
     A fixed index is a formula: `u[2]`, `u[1:3]`.
@@ -78,9 +78,9 @@ class Pick(Block):
     >>> class Second(Diagram):
     ...     y = Output()
     ...     def __init__(self):
-    ...         self.pick = Pick()
-    ...         self.pick.u, self.pick.index = torch.tensor([5.0, 6.0, 7.0]), 1
-    ...         self.y = self.pick.y
+    ...         self.select = Select()
+    ...         self.select.u, self.select.index = torch.tensor([5.0, 6.0, 7.0]), 1
+    ...         self.y = self.select.y
     >>> float(simulate(Second(), 0)["y"].at(0))
     6.0
     """
@@ -90,5 +90,10 @@ class Pick(Block):
 
     @output
     def y(self, u, index):
-        where = index.clamp(0, u.shape[1] - 1).reshape(-1, 1, *(1,) * (u.ndim - 2))
-        return u.gather(1, where.expand(-1, 1, *u.shape[2:])).squeeze(1)
+        return pick(u, index.clamp(0, u.shape[1] - 1))
+
+
+def pick(values: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+    """values[lane, k[lane]] of (lanes, n) or (lanes, n, m)."""
+    where = k.reshape(-1, 1, *(1,) * (values.ndim - 2)).expand(-1, 1, *values.shape[2:])
+    return values.gather(1, where).squeeze(1)

@@ -5,12 +5,14 @@ import math
 import torch
 
 from simdl import Block, Input, Noise, Output, Param, State, hit, tick
+from simdl.blocks.limits import Limit
+from simdl.blocks.nonlinear import quantised
 
 
 class SensorChain(Block):
     """A sampled sensor: y = limit(quantise(gain u + bias + drift + noise w)), held where a sample is lost.
 
-    In the order in which the errors arise: gain and bias, a drift (a random walk of `wander` per square root of a
+    In the order in which the errors arise: gain and bias, a drift (a random walk of `walk` per square root of a
     second), white noise, steps of `step` (0: none), limits [low, high]. With probability `dropout` a sample is lost: y
     keeps its value and `valid` is false. `stamp` is the time the sensor believes it is, off by `jitter` (rms).
 
@@ -24,22 +26,22 @@ class SensorChain(Block):
     valid, stamp = Output(dtype="bool"), Output(unit="s")
     gain: Param = Param(1.0)
     bias: Param = Param(0.0)
-    wander: Param = Param(0.0, low=0.0)
+    walk: Param = Param(0.0, low=0.0)
     noise: Param = Param(0.0, low=0.0)
     step: Param = Param(0.0, low=0.0)
-    low: Param = Param(-math.inf)
-    high: Param = Param(math.inf)
+    low: Param = Limit(-math.inf, below="high")
+    high: Param = Limit(math.inf, above="low")
     dropout: Param = Param(0.0, low=0.0, high=1.0)
     jitter: Param = Param(0.0, unit="s", low=0.0)
     drift, last = State(0.0), State(0.0)
     w, luck = Noise(shape=(3,)), Noise(distribution="uniform")
 
     @tick
-    def measure(self, u, drift, last, w, luck, t, dt, gain, bias, wander, noise, step, low, high, dropout, jitter):
+    def measure(self, u, drift, last, w, luck, t, dt, gain, bias, walk, noise, step, low, high, dropout, jitter):
         raw = quantised(gain * u + bias + drift + noise * w[:, 0], step)
         valid = luck >= dropout
         y = torch.where(valid, torch.clamp(raw, low, high), last)
-        return dict(y=y, valid=valid, stamp=t + jitter * w[:, 2], last=y, drift=drift + wander * dt**0.5 * w[:, 1])
+        return dict(y=y, valid=valid, stamp=t + jitter * w[:, 2], last=y, drift=drift + walk * dt**0.5 * w[:, 1])
 
 
 class ADC(Block):
@@ -57,8 +59,8 @@ class ADC(Block):
 
     u, y, code = Input(unit="V"), Output(unit="V"), Output(dtype="int64")
     bits: Param = Param(12, low=1.0, high=32.0)
-    low: Param = Param(0.0, unit="V")
-    high: Param = Param(5.0, unit="V")
+    low: Param = Limit(0.0, below="high", unit="V")
+    high: Param = Limit(5.0, above="low", unit="V")
     noise: Param = Param(0.0, unit="V", low=0.0)
     w = Noise()
 
@@ -99,9 +101,3 @@ class JitteredSample(Block):
     def sample(self, u, late, w, cycle, jitter):
         after = jitter * w.clamp(-4.0, 4.0)
         return dict(y=u, late=after, next=cycle + after - late)
-
-
-def quantised(value, step):
-    """value in whole steps, as it is where step is 0."""
-    grid = torch.where(step > 0, step, 1.0)
-    return torch.where(step > 0, grid * torch.round(value / grid), value)

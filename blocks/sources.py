@@ -61,28 +61,28 @@ class Step(Block):
 
 
 class Ramp(Block):
-    """y = offset + slope max(0, t - start).
+    """y = bias + slope max(0, t - at).
 
     >>> from simdl import simulate
-    >>> simulate(Ramp(slope=2.0, start=1.0), 3, every=1)["y"].values
+    >>> simulate(Ramp(slope=2.0, at=1.0), 3, every=1)["y"].values
     tensor([[0., 0., 2., 4.]], dtype=torch.float64)
     """
 
     slope: Param = Param(1.0, unit="1/s", dtype="float64")
-    start: Param = Param(0.0, unit="s", dtype="float64")
-    base: Param = Param(0.0, dtype="float64")
+    at: Param = Param(0.0, unit="s", dtype="float64")
+    bias: Param = Param(0.0, dtype="float64")
 
     @output
-    def y(self, t, slope, start, base):
-        return base + slope * (t - start).clamp(min=0.0)
+    def y(self, t, slope, at, bias):
+        return bias + slope * (t - at).clamp(min=0.0)
 
     @edges
-    def kink(self, t, start):
-        return torch.where(t < whole(start), start, math.inf)
+    def kink(self, t, at):
+        return torch.where(t < whole(at), at, math.inf)
 
 
 class Staircase(Block):
-    """y = base + height k from start + k width on, for k = 0 … steps; base before, the top after.
+    """y = bias + height k from at + k width on, for k = 0 … steps; bias before, the top after.
 
     >>> from simdl import simulate
     >>> simulate(Staircase(width=0.2, height=5.0, steps=2), 0.6, every=0.1)["y"].values
@@ -91,18 +91,18 @@ class Staircase(Block):
 
     width: Param = Param(1.0, unit="s", low=1e-6, dtype="float64")
     height: Param = Param(1.0, dtype="float64")
-    steps: Param = Param(10.0, low=0.0, dtype="float64")
-    start: Param = Param(0.0, unit="s", dtype="float64")
-    base: Param = Param(0.0, dtype="float64")
+    steps: Param = Param(10, low=0, dtype="int64")
+    at: Param = Param(0.0, unit="s", dtype="float64")
+    bias: Param = Param(0.0, dtype="float64")
 
     @output
-    def y(self, t, width, height, steps, start, base):
-        return base + height * torch.minimum(index(t, width, start).clamp(min=0.0), steps)
+    def y(self, t, width, height, steps, at, bias):
+        return bias + height * torch.minimum(index(t, width, at).clamp(min=0.0), steps)
 
     @edges
-    def rise(self, t, width, steps, start):
-        k = index(t, width, start).clamp(min=0.0) + 1.0
-        return torch.where(k <= steps, whole(start + k * width), math.inf)
+    def rise(self, t, width, steps, at):
+        k = index(t, width, at).clamp(min=0.0) + 1.0
+        return torch.where(k <= steps, whole(at + k * width), math.inf)
 
 
 class Sine(Block):
@@ -124,7 +124,7 @@ class Sine(Block):
 
 
 class Pulse(Block):
-    """y = high for a part `duty` of every cycle, which starts at start + k cycle, and low for the rest and before.
+    """y = high for a part `duty` of every cycle, which starts at `at` + k cycle, and low for the rest and before.
 
     >>> from simdl import simulate
     >>> simulate(Pulse(cycle=0.4, duty=0.25), 0.8, every=0.1)["y"].values
@@ -133,20 +133,20 @@ class Pulse(Block):
 
     cycle: Param = Param(1.0, unit="s", low=1e-6, dtype="float64")
     duty: Param = Param(0.5, low=0.0, high=1.0, dtype="float64")
-    start: Param = Param(0.0, unit="s", low=0.0, dtype="float64")
+    at: Param = Param(0.0, unit="s", low=0.0, dtype="float64")
     low: Param = Param(0.0, dtype="float64")
     high: Param = Param(1.0, dtype="float64")
 
     @output
-    def y(self, t, cycle, duty, start, low, high):
-        k = index(t, cycle, start)
-        return torch.where((k >= 0) & (t < whole(start + (k + duty) * cycle)), high, low)
+    def y(self, t, cycle, duty, at, low, high):
+        k = index(t, cycle, at)
+        return torch.where((k >= 0) & (t < whole(at + (k + duty) * cycle)), high, low)
 
     @edges
-    def jump(self, t, cycle, duty, start):
-        k = index(t, cycle, start).clamp(min=-1.0)
-        fall = whole(start + (k + duty) * cycle)
-        return torch.where((k >= 0) & (t < fall), fall, whole(start + (k + 1.0) * cycle))
+    def jump(self, t, cycle, duty, at):
+        k = index(t, cycle, at).clamp(min=-1.0)
+        fall = whole(at + (k + duty) * cycle)
+        return torch.where((k >= 0) & (t < fall), fall, whole(at + (k + 1.0) * cycle))
 
 
 def whole(t: torch.Tensor) -> torch.Tensor:

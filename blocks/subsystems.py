@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from simdl import Diagram, Input, ModelError, Output, State, connect, stack
 from simdl.block import Declared
+from simdl.blocks.limits import whole_number
 from simdl.declarations import Inputs
 from simdl.methods import OutputMethod
 
@@ -56,6 +57,7 @@ class ForEach(Diagram):
             raise ModelError("ForEach", f"{kind!r}", "a class of blocks or diagrams", "ForEach(Tracker, 4, period=0.1)")
         if any(isinstance(d, Inputs) for d in kind.declared().values()):
             raise ModelError("ForEach", f"{kind.__name__}, with a list of inputs", "inputs with names")
+        whole_number("ForEach.count", count)
         ports: dict[str, Input | Output] = {}
         for name, declared in kind.declared().items():
             shape = getattr(declared, "shape", None)

@@ -3,6 +3,7 @@
 import torch
 
 from simdl import Block, Input, Param, State, derivative, initial, output
+from simdl.blocks.limits import whole_number
 
 
 class Room(Block):
@@ -62,7 +63,7 @@ class HeatExchanger(Block):
 
     def __init__(self, cells: int = 20, **settings):
         super().__init__(**settings)
-        self.cells = cells
+        self.cells = whole_number("HeatExchanger.cells", cells)
 
     @initial
     def fill(self, hot_in, cold_in):

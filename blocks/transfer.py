@@ -94,24 +94,27 @@ def rational(numerator, denominator, order, through):
 
 
 class ZeroPoleGain(Diagram):
-    """y = gain (s - z_1) (s - z_2) … / ((s - p_1) (s - p_2) …) u, starting at rest: complex zeros and poles in pairs.
+    """y = k (s - z_1) (s - z_2) … / ((s - p_1) (s - p_2) …) u, starting at rest: complex zeros and poles in pairs.
 
     A chain of sections of first and second order, which high orders need: their coefficients span too many decades.
 
     >>> from simdl import RK4, simulate
-    >>> filter = ZeroPoleGain(zeros=[], poles=[-1 + 1j, -1 - 1j], gain=2.0)
+    >>> filter = ZeroPoleGain(zeros=[], poles=[-1 + 1j, -1 - 1j], k=2.0)
     >>> round(float(simulate(filter, 9, inputs={"u": 1.0}, solver=RK4(max_step=0.01))["y"].at(9)), 3)
     1.0
     """
 
     u, y = Input(), Output()
 
-    def __init__(self, zeros, poles, gain=1.0):
+    def __init__(self, zeros, poles, k=1.0):
         if len(zeros) > len(poles):
             raise ModelError("ZeroPoleGain", f"{len(zeros)} zeros, {len(poles)} poles", "no more zeros than poles")
         from scipy import signal  # at use: importing it takes longer than the rest of the library
 
-        sections = signal.zpk2sos(zeros, poles, gain, pairing="minimal", analog=True)
+        try:
+            sections = signal.zpk2sos(zeros, poles, k, pairing="minimal", analog=True)
+        except ValueError as error:
+            raise ModelError("ZeroPoleGain", str(error), "complex zeros and poles in pairs") from None
         self.sections = [TransferFunction(section[:3], section[3:]) for section in sections]
         source = self.u
         for section in self.sections:

@@ -4,9 +4,13 @@ Elementwise functions need no block: `a + 2 * b`, `abs(a)`, `torch.sqrt(a)`, `to
 `a.clamp(0, 1)`, `torch.hypot(a, b)`, `a < b`, `(a > 0) & ~c` are formulas on ports.
 """
 
-import torch
+import math
 
-from simdl import Block, Input, Param, output
+import torch
+from torch import Tensor
+
+from simdl import Block, Input, ModelError, Param, output
+from simdl.blocks.arithmetic import spread
 
 
 class MatrixGain(Block):
@@ -30,7 +34,7 @@ class MatrixGain(Block):
 
     @output
     def y(self, u, K):
-        return along(K * u.unsqueeze(1) if K.ndim == 3 else K * u)
+        return apply(K, u)
 
 
 class Dot(Block):
@@ -76,9 +80,31 @@ class Extremum(Block):
         return u.argmax(dim=1)
 
 
-def along(products: torch.Tensor) -> torch.Tensor:
+def along(products: Tensor) -> Tensor:
     """The sum over the last dimension, term by term."""
-    total = products[..., 0]
-    for k in range(1, products.shape[-1]):
-        total = total + products[..., k]
-    return total
+    return sum(products.unbind(-1)[1:], start=products[..., 0])
+
+
+def apply(matrix: Tensor, vector: Tensor) -> Tensor:
+    """matrix @ vector in every lane; a number (lanes,) is a vector of one, whose matrix is its only column."""
+    if vector.ndim == 1:
+        return matrix * spread(vector, matrix)
+    if vector.ndim != 2 or matrix.shape[-1] != vector.shape[1]:
+        found = f"a matrix {tuple(matrix.shape[1:])} and a vector {tuple(vector.shape[1:])}"
+        raise ModelError("matrix times vector", found, "as many columns as elements")
+    return along(matrix * (vector.unsqueeze(1) if matrix.ndim == 3 else vector))
+
+
+def combined(*products: tuple[Tensor, Tensor]) -> Tensor:
+    """A x + B u + …, of pairs of a matrix and a vector."""
+    terms = [apply(matrix, vector) for matrix, vector in products]
+    if len({term.shape for term in terms}) > 1:
+        found = " and ".join(str(tuple(term.shape[1:])) for term in terms)
+        raise ModelError("A x + B u", f"terms of {found}", "one shape", "a single column is written [0.0, 1.0]")
+    return sum(terms[1:], start=terms[0])
+
+
+def direction(x: Tensor, y: Tensor) -> Tensor:
+    """atan2(y, x); torch's own rounds the last bit otherwise in another number of lanes."""
+    behind = torch.where(y < 0, -math.pi, math.pi)
+    return torch.atan(y / torch.where(x == 0, 1e-12, x)) + torch.where(x < 0, behind, 0.0)

@@ -3,6 +3,7 @@
 import torch
 
 from simdl import Block, Input, Param, State, derivative, output
+from simdl.blocks.routing import pick
 
 STANDSTILL = 0.1  # m/s, below which rolling resistance and brakes fade out, so that a car at rest stays there
 
@@ -47,8 +48,7 @@ class LongitudinalVehicle(Block):
         return self.drive_force(v, throttle, gear, ratios, peak, best, beta)
 
     def drive_force(self, v, throttle, gear, ratios, peak, best, beta):
-        place = (gear - 1).clamp(0, ratios.shape[1] - 1)
-        ratio = ratios.gather(1, place.unsqueeze(1)).squeeze(1)
+        ratio = pick(ratios, (gear - 1).clamp(0, ratios.shape[1] - 1))
         torque = peak * (1 - beta * (ratio * v / best - 1) ** 2)
         return throttle.clamp(0.0, 1.0) * ratio * torque.clamp(min=0.0)
 

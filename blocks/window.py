@@ -4,6 +4,7 @@ import torch
 
 from simdl import Block, Input, Output, Param, State, initial, output, tick
 from simdl.blocks.arithmetic import spread
+from simdl.blocks.limits import whole_number
 
 
 class Delay(Block):
@@ -23,7 +24,7 @@ class Delay(Block):
 
     def __init__(self, length: int = 1, **settings):
         super().__init__(**settings)
-        self.length = length
+        self.length = whole_number("Delay.length", length)
 
     @initial
     def fill(self, start):
@@ -56,7 +57,7 @@ class Window(Block):
 
     def __init__(self, length: int = 10, **settings):
         super().__init__(**settings)
-        self.length = length
+        self.length = whole_number("Window.length", length)
 
     @initial
     def fill(self, start):
@@ -88,7 +89,7 @@ class Decimate(Block):
 
     def __init__(self, factor: int = 2, **settings):
         super().__init__(**settings)
-        self.factor = factor
+        self.factor = whole_number("Decimate.factor", factor)
 
     @initial
     def begin(self, start):

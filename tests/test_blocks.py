@@ -28,6 +28,7 @@ from simdl.blocks import (
     Lookup1D,
     Lookup2D,
     MovingAverage,
+    MultiportSwitch,
     Pendulum,
     Product,
     Pulse,
@@ -38,7 +39,6 @@ from simdl.blocks import (
     Relay,
     SampleClock,
     Saturation,
-    Select,
     SensorChain,
     Sine,
     Solve,
@@ -112,7 +112,7 @@ class TestSources:
     def test_no_step_of_an_integrator_crosses_a_jump_or_a_kink(self, at: float) -> None:
         step = Chain(Step(at=at), Integrator())
         close(simulate(step, 1, solver=RK4(max_step=0.4))["y"].at(1), [1 - at], 1e-9)
-        ramp = Chain(Ramp(slope=2.0, start=at), Integrator())
+        ramp = Chain(Ramp(slope=2.0, at=at), Integrator())
         close(simulate(ramp, 1, solver=RK4(max_step=0.4))["y"].at(1), [(1 - at) ** 2], 1e-9)
 
     def test_each_lane_has_its_own_edge(self) -> None:
@@ -143,7 +143,7 @@ class TestSources:
     )
     def test_pulse_is_high_for_its_duty(self, cycle: float, duty: float, start: float) -> None:
         until = start + 20 * cycle
-        chain = Chain(Pulse(cycle=cycle, duty=duty, start=start), Integrator())
+        chain = Chain(Pulse(cycle=cycle, duty=duty, at=start), Integrator())
         run = simulate(chain, round(until, 9), solver=RK4(max_step=1.0))
         close(run["y"].at(run.until), [20 * cycle * duty], 1e-8)
 
@@ -196,17 +196,17 @@ class TestNonlinear:
         close(at_once(Quantiser(step=0.3), u=U), 0.3 * np.round(U.numpy() / 0.3))
 
     def test_relay_switches_at_the_located_levels(self) -> None:
-        chain = Chain(Sine(frequency=1.0), Relay(on=-0.5, off=0.25))
-        run = simulate(chain, 2, every=0.01, solver=RK4(max_step=0.01))
-        fall, rise = 0.5 + math.asin(0.5) / (2 * math.pi), 1 + math.asin(0.25) / (2 * math.pi)
+        chain = Chain(Sine(frequency=1.0), Relay(on=0.25, off=-0.5, low=3.0, high=-2.0))
+        run = simulate(chain, 2, every=0.01, solver=RK4(max_step=0.01), record=["y", "blocks_in_a_row.1.closed"])
+        rise, fall = math.asin(0.25) / (2 * math.pi), 0.5 + math.asin(0.5) / (2 * math.pi)
         t = run["y"].t
-        wanted = ((t > fall) & (t < rise)) | (t > fall + 1)
-        assert torch.equal(run["y"].values[0] > 0.5, wanted)
-        times = [time for _, time, path in run.events if path.endswith("falls")]
-        close(times, [fall, fall + 1], 1e-9)
+        wanted = ((t > rise) & (t < fall)) | ((t > 1 + rise) & (t < 1 + fall))
+        close(run["y"].values[0], torch.where(wanted, -2.0, 3.0))
+        assert torch.equal(run["blocks_in_a_row.1.closed"].values[0], wanted)
+        close([time for _, time, _ in run.events], [rise, fall, 1 + rise, 1 + fall], 1e-9)
 
     def test_relay_starts_where_its_input_says(self) -> None:
-        close(at_once(Relay(on=0.0, off=1.0), u=torch.tensor([-0.5, 0.5])), [1.0, 0.0])
+        close(at_once(Relay(on=1.0, off=0.0), u=torch.tensor([0.5, 1.0])), [0.0, 1.0])
 
 
 class TestTables:
@@ -243,15 +243,15 @@ class TestRouting:
         when = torch.tensor([True, False])
         close(at_once(Switch(), when=when, a=torch.tensor([1.0, 2.0]), b=torch.tensor([3.0, 4.0])), [1.0, 4.0])
 
-    def test_select_is_limited_to_what_there_is(self) -> None:
+    def test_multiport_switch_is_limited_to_what_there_is(self) -> None:
         class Gear(Diagram):
             y = Output()
 
             def __init__(self, index: int) -> None:
-                self.select = Select()
-                self.select.u = [3.6, 2.1, 1.4]
-                self.select.index = index
-                self.y = self.select.y
+                self.switch = MultiportSwitch()
+                self.switch.u = [3.6, 2.1, 1.4]
+                self.switch.index = index
+                self.y = self.switch.y
 
         for index, wanted in ((-1, 3.6), (0, 3.6), (1, 2.1), (2, 1.4), (7, 1.4)):
             close(simulate(Gear(index), 0)["y"].at(0), [wanted])
@@ -464,7 +464,7 @@ class TestNoise:
 
     @pytest.mark.parametrize("period", [0.01, 0.1])
     def test_variance_of_a_random_walk_grows_with_time_at_any_rate(self, period: float) -> None:
-        y = simulate(RandomWalk(sigma=0.5, start=1.0, period=period), 1, lanes=4000, seed=3)["y"]
+        y = simulate(RandomWalk(walk=0.5, start=1.0, period=period), 1, lanes=4000, seed=3)["y"]
         assert float(y.at(0).std()) == 0.0
         assert float(y.at(1).var()) == pytest.approx(0.25, rel=0.1)
 
@@ -482,7 +482,7 @@ class TestSensor:
     def test_noise_and_drift_have_the_stated_sizes(self) -> None:
         quiet = simulate(SensorChain(noise=0.2, period=0.1), 1, lanes=3000, inputs={"u": 1.0}, seed=1)["y"].at(1)
         assert float(quiet.std()) == pytest.approx(0.2, rel=0.05)
-        walk = simulate(SensorChain(wander=0.3, period=0.1), 4, lanes=3000, inputs={"u": 0.0}, seed=1)["y"]
+        walk = simulate(SensorChain(walk=0.3, period=0.1), 4, lanes=3000, inputs={"u": 0.0}, seed=1)["y"]
         assert float(walk.at(4).std()) == pytest.approx(0.6, rel=0.05)
 
 

@@ -84,19 +84,19 @@ class TestIntegrator:
 
     def test_reset_at_the_located_edges_of_a_continuous_signal(self) -> None:
         """sin(2 pi t) rises through 0.5 at t = 1/12 + k: from there the integral of 1 starts at 3."""
-        run = simulate(Wired(ResettableIntegrator(), u=1.0, begin=3.0, reset=Sine(frequency=1.0)), 2.5, every=0.1,
+        run = simulate(Wired(ResettableIntegrator(), u=1.0, start=3.0, reset=Sine(frequency=1.0)), 2.5, every=0.1,
                        solver=RK4(max_step=0.05))  # fmt: skip
         t = run["y"].t
         wanted = torch.where(t < 1 / 12, 3 + t, 3 + torch.remainder(t - 1 / 12, 1.0))
         close(run["y"].values[0], wanted, 1e-6)
         assert len(run.events) == 3
 
-    def test_reset_takes_the_present_value_of_begin(self) -> None:
-        model = Wired(ResettableIntegrator(), u=1.0, begin=Ramp(slope=10.0), reset=Sine(frequency=1.0))
+    def test_reset_takes_the_present_value_of_start(self) -> None:
+        model = Wired(ResettableIntegrator(), u=1.0, start=Ramp(slope=10.0), reset=Sine(frequency=1.0))
         close(simulate(model, 2, solver=RK4(max_step=0.05))["y"].at(2), [10 * (13 / 12) + 11 / 12], 1e-6)
 
-    def test_a_level_holds_the_integral_at_begin(self) -> None:
-        model = Wired(GatedIntegrator(), u=2.0, begin=Ramp(), hold=Sine(frequency=1.0))
+    def test_a_level_holds_the_integral_at_start(self) -> None:
+        model = Wired(GatedIntegrator(), u=2.0, start=Ramp(), hold=Sine(frequency=1.0))
         run = simulate(model, 2, every=0.01, solver=RK4(max_step=0.05))
         wanted = []
         for t in run["y"].t.tolist():

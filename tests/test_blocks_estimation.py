@@ -361,6 +361,7 @@ class TestNonlinear:
 
     def test_estimates_a_parameter_with_the_state(self) -> None:
         """x' = -p x sampled at 0.1 s: p = 0.7 from noiseless x, both filters."""
+
         def decay(x: Tensor, u: Tensor) -> Tensor:
             return torch.stack([x[:, 0] * torch.exp(-0.1 * x[:, 1]), x[:, 1]], 1)
 

@@ -26,7 +26,6 @@ from simdl.blocks import (
     Extremum,
     Friction,
     Hold,
-    Hysteresis,
     Latch,
     Lookup1D,
     Lookup2D,
@@ -34,11 +33,10 @@ from simdl.blocks import (
     MatrixGain,
     Mux,
     Norm,
-    Pick,
     Playback,
     Pulse,
     Ramp,
-    Sine,
+    Select,
     StateMachine,
     Step,
     StickSlip,
@@ -231,16 +229,16 @@ class TestTables:
 
 
 class TestRouting:
-    def test_mux_and_pick(self) -> None:
+    def test_mux_and_select(self) -> None:
         class Model(Diagram):
             y, row = Output(), Output()
 
             def __init__(self, index: int) -> None:
-                self.mux, self.pick, self.rows = Mux(), Pick(), Pick()
+                self.mux, self.element, self.rows = Mux(), Select(), Select()
                 self.mux.u = [1.0, torch.tensor([2.0, 3.0])]
-                self.pick.u, self.pick.index = self.mux.y, index
+                self.element.u, self.element.index = self.mux.y, index
                 self.rows.u, self.rows.index = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), index
-                self.y, self.row = self.pick.y, self.rows.y
+                self.y, self.row = self.element.y, self.rows.y
 
         for index, wanted, row in ((-5, 1, [1, 2]), (0, 1, [1, 2]), (1, 2, [3, 4]), (2, 3, [3, 4]), (9, 3, [3, 4])):
             run = simulate(Model(index), 0)
@@ -308,15 +306,6 @@ class TestLogic:
         times = [round(0.1 * k, 1) for k in range(len(u))]
         run = simulate(block, times[-1], inputs={"u": (times, u)})
         assert run["y"].values[0].tolist() == wanted
-
-    def test_hysteresis_switches_at_its_levels(self) -> None:
-        model = Driven(Sine(frequency=1.0), Hysteresis(low=-0.5, high=0.25), "u")
-        run = simulate(model, 2, every=0.01, solver=RK4(max_step=0.01))
-        rise, fall = math.asin(0.25) / (2 * math.pi), 0.5 + math.asin(0.5) / (2 * math.pi)
-        t = run["block.y"].t
-        wanted = ((t > rise) & (t < fall)) | ((t > 1 + rise) & (t < 1 + fall))
-        assert torch.equal(run["block.y"].values[0], wanted)
-        close([time for _, time, _ in run.events], [rise, fall, 1 + rise, 1 + fall], 1e-9)
 
 
 class Gps(Bus):

@@ -66,6 +66,7 @@ def rates(block: Block, **values: Any) -> tuple[Tensor, ...]:
 
 def jacobian(block: Block, names: Sequence[str], **values: float) -> np.ndarray:
     """The derivatives of all rates with respect to these scalar states or inputs."""
+
     def f(x: Tensor) -> Tensor:
         return torch.stack([r[0] for r in rates(block, **values | dict(zip(names, x, strict=True)))])
 
@@ -125,6 +126,7 @@ class TestPendulums:
 
         def lagrangian(q: Tensor, v: Tensor) -> Tensor:
             """Kinetic less potential energy of the masses at their places in the plane."""
+
             def places(q: Tensor) -> Tensor:
                 first = torch.stack([l1 * torch.sin(q[0]), l1 * torch.cos(q[0])])
                 return torch.stack([first, first + torch.stack([l2 * torch.sin(q[1]), l2 * torch.cos(q[1])])])

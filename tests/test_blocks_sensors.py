@@ -191,7 +191,7 @@ class TestInertial:
 class TestEncoders:
     @pytest.mark.parametrize("slope", [3.0, -3.0])
     def test_tracks_count_up_and_down(self, slope: float) -> None:
-        shaft = Measured(Ramp(slope=slope, base=0.3), IncrementalEncoder(lines=10, period=0.001), "theta")
+        shaft = Measured(Ramp(slope=slope, bias=0.3), IncrementalEncoder(lines=10, period=0.001), "theta")
         run = simulate(shaft, 2, record=["sensor.count", "sensor.a", "sensor.b"])
         a, b, count = (run[f"sensor.{name}"].values[0].long() for name in ("a", "b", "count"))
         quarter = 2 * math.pi / 40
@@ -225,7 +225,7 @@ class TestGPS:
     STILL = {"position": [10.0, 20.0, 30.0], "velocity": [1.0, 0.0, 0.0]}
 
     def test_error_has_its_size_and_forgets_in_tau(self) -> None:
-        gps = GPS(std=[2.0, 2.0, 4.0], white=[0.0] * 3, tau=5.0, rate=4)
+        gps = GPS(std=[2.0, 2.0, 4.0], noise=[0.0] * 3, tau=5.0, rate=4)
         error = simulate(gps, 10, lanes=4000, inputs=self.STILL, seed=1)["fix"]
         first, last = error.at(5) - error.at(5).mean(dim=0), error.at(7.5) - error.at(7.5).mean(dim=0)
         for t in (0, 10):
@@ -234,12 +234,12 @@ class TestGPS:
         close(correlation, [math.exp(-0.5)] * 3, 0.05)
 
     def test_defaults_give_the_circular_error_of_the_data_sheet(self) -> None:
-        run = simulate(GPS(white=[0.0] * 3, rate=1), 0, lanes=4000, inputs=self.STILL, seed=1)
+        run = simulate(GPS(noise=[0.0] * 3, rate=1), 0, lanes=4000, inputs=self.STILL, seed=1)
         miss = (run["fix"].at(0)[:, :2] - torch.tensor([10.0, 20.0])).square().sum(dim=1).sqrt()
         assert float(miss.median()) == pytest.approx(2.5, rel=0.05)
 
     def test_rate_latency_and_lost_fixes(self) -> None:
-        gps = GPS(std=[0.0] * 3, white=[0.0] * 3, velocity_std=[0.0] * 3, dropout=0.2, rate=10, latency="150 ms")
+        gps = GPS(std=[0.0] * 3, noise=[0.0] * 3, velocity_noise=[0.0] * 3, dropout=0.2, rate=10, latency="150 ms")
         run = simulate(gps, 100, inputs=self.STILL, every=0.05, seed=5, record=["fix", "valid"])
         assert float(run["fix"].at(0.1).abs().max()) == 0.0
         close(run["fix"].at(50), [[10.0, 20.0, 30.0]])
@@ -269,7 +269,7 @@ class Scene(Diagram):
         self.detector.targets = self.places.y
 
 
-EXACT: dict[str, Any] = dict(range_std=0.0, angle_std=0.0)
+EXACT: dict[str, Any] = dict(range_noise=0.0, angle_noise=0.0)
 
 
 class TestDetector:
@@ -287,7 +287,7 @@ class TestDetector:
             assert rate == pytest.approx(wanted, abs=0.03), k
 
     def test_noise_grows_with_distance_and_angles_are_to_the_left(self) -> None:
-        settings: dict[str, Any] = dict(range_std=0.1, range_growth=0.01, angle_std=0.01, angle_growth=1e-4)
+        settings: dict[str, Any] = dict(range_noise=0.1, range_growth=0.01, angle_noise=0.01, angle_growth=1e-4)
         found = self.seen([[30.0, 40.0]], miss=0.0, alarms=0.0, **settings)
         mask = found["mask"][..., 0] > 0
         distance, angle = found["distance"][..., 0][mask], found["angle"][..., 0][mask]

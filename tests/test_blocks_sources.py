@@ -62,7 +62,7 @@ class TestTime:
 
 class TestStaircase:
     def test_levels(self) -> None:
-        t, y = recorded(Staircase(width=0.1, height=2.0, steps=3, start=0.2, base=1.0), 1, "10 ms")
+        t, y = recorded(Staircase(width=0.1, height=2.0, steps=3, at=0.2, bias=1.0), 1, "10 ms")
         close(y, 1 + 2 * np.clip(np.floor(np.round((t.numpy() - 0.2) / 0.1, 9)), 0, 3))
 
     def test_no_step_of_an_integrator_crosses_a_rise(self) -> None:

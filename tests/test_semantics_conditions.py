@@ -195,7 +195,7 @@ class Reset(Diagram):
     """An integrator and a counter, reset by a pulse of 0.4 s, high for 0.2 s, read every 0.1 s."""
 
     def __init__(self, edge: Any = "rising") -> None:
-        self.pulse, self.hold = Pulse(cycle=0.4, duty=0.5, start=0.2), Hold(period=0.1)
+        self.pulse, self.hold = Pulse(cycle=0.4, duty=0.5, at=0.2), Hold(period=0.1)
         self.hold.u = self.pulse.y
         self.integrator = resettable(Integrator(start=5.0), when=self.hold.y > 0.5, edge=edge)
         self.integrator.u = 1.0
@@ -224,7 +224,7 @@ class TestResettable:
     def test_held_outputs_are_not_touched(self) -> None:
         class Model(Diagram):
             def __init__(self) -> None:
-                self.pulse = Pulse(cycle=0.4, duty=0.5, start=0.2)
+                self.pulse = Pulse(cycle=0.4, duty=0.5, at=0.2)
                 self.hold = Hold(period=0.1)
                 self.hold.u = self.pulse.y
                 self.counter = resettable(Counter(period=0.3), when=self.hold.y > 0.5)
@@ -255,7 +255,7 @@ class TestTriggered:
         class Model(Diagram):
             def __init__(self) -> None:
                 self.pulse, self.hold, self.clock = (
-                    Pulse(cycle=0.4, duty=0.5, start=0.2),
+                    Pulse(cycle=0.4, duty=0.5, at=0.2),
                     Hold(period=0.1),
                     SampleClock(period=0.1),
                 )
@@ -292,7 +292,7 @@ class TestTriggered:
             total = Output()
 
             def __init__(self) -> None:
-                self.pulse, self.hold = Pulse(cycle=0.4, duty=0.5, start=0.2), Hold(period=0.1)
+                self.pulse, self.hold = Pulse(cycle=0.4, duty=0.5, at=0.2), Hold(period=0.1)
                 self.hold.u = self.pulse.y
                 self.inner = triggered(Inner(), when=self.hold.y > 0.5)
                 self.total = self.inner.total

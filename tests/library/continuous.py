@@ -55,9 +55,9 @@ CASES: dict[str, Callable[[], Case]] = {
     "Integrator": lambda: case(Integrator(start=0.5)),
     "LimitedIntegrator": lambda: case(LimitedIntegrator(start=0.1, low=-0.02, high=0.25), 2.0),
     "ResettableIntegrator": lambda: case(
-        ResettableIntegrator(), u=1.0, begin=Ramp(slope=0.5), reset=Sine(frequency=2.1)
+        ResettableIntegrator(), u=1.0, start=Ramp(slope=0.5), reset=Sine(frequency=2.1)
     ),
-    "GatedIntegrator": lambda: case(GatedIntegrator(), u=1.0, begin=Ramp(slope=0.5), hold=Pulse(cycle=0.4, start=0.1)),
+    "GatedIntegrator": lambda: case(GatedIntegrator(), u=1.0, start=Ramp(slope=0.5), hold=Pulse(cycle=0.4, at=0.1)),
     "FirstOrder": lambda: case(FirstOrder(k=2.0, tau=0.3, start=-1.0)),
     "SecondOrder": lambda: case(SecondOrder(k=2.0, omega=5.0, zeta=0.3, start=-1.0)),
     "StateSpace": lambda: case(StateSpace(A=[[0.0, 1.0], [-4.0, -0.5]], B=[0.0, 1.0], C=[1.0, 0.5], start=[1.0, 0.0])),

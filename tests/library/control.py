@@ -45,7 +45,7 @@ class Regulated(Diagram):
         else:
             self.block.r, self.block.y = self.setpoint.y, self.plant.y
         if isinstance(block, PID):
-            self.mode, self.hand = Pulse(cycle=0.6, duty=0.3, start=0.5), Ramp(slope=0.5)
+            self.mode, self.hand = Pulse(cycle=0.6, duty=0.3, at=0.5), Ramp(slope=0.5)
             self.block.manual, self.block.hand = self.mode.y > 0.5, self.hand.y
         self.plant.u = self.block.u
         self.y, self.u = self.plant.y, self.block.u

@@ -20,16 +20,15 @@ from simdl.blocks import (
     Extremum,
     Friction,
     Gain,
-    Hysteresis,
     Integrator,
     Latch,
     Lookup1D,
     Lookup2D,
     LookupND,
     MatrixGain,
+    MultiportSwitch,
     Mux,
     Norm,
-    Pick,
     Product,
     Pulse,
     Quantiser,
@@ -61,7 +60,7 @@ class Waves(Diagram):
 
     def __init__(self, block: Any, port: str = "y", **wires: str) -> None:
         self.a, self.b = Sine(frequency=1.3), Sine(frequency=0.7, phase=0.4, amplitude=2.0)
-        self.gate, self.block, self.clock = Pulse(cycle=0.3, duty=0.5, start=0.1), block, SampleClock(period=0.1)
+        self.gate, self.block, self.clock = Pulse(cycle=0.3, duty=0.5, at=0.1), block, SampleClock(period=0.1)
         signals = {
             "a": self.a.y, "b": self.b.y, "v": stack(self.a.y, self.b.y, 2.0 * self.a.y), "on": self.gate.y > 0.5,
             "off": self.a.y > 0.5, "k": self.clock.k, "list": [self.a.y, self.b.y, 1.0],
@@ -164,7 +163,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "Saturation": lambda: case(Saturation(low=-0.5, high=0.7)),
     "DeadZone": lambda: case(DeadZone(low=-0.2, high=0.3)),
     "Quantiser": lambda: case(Quantiser(step=0.3)),
-    "Relay": lambda: case(Relay(on=-0.3, off=0.4)),
+    "Relay": lambda: case(Relay(on=0.4, off=-0.3)),
     "Backlash": lambda: case(Backlash(width=0.4, period=0.05)),
     "Friction": lambda: (Rubbed(), dict(until=0.5, every=0.05, solver=RK4(max_step=0.02))),
     "StickSlip": dragged,
@@ -177,16 +176,15 @@ CASES: dict[str, Callable[[], Case]] = {
         LookupND([AXIS, AXIS, [0.0, 2.0]], [[[0.0, 1.0], [2.0, 4.0], [1.0, 3.0]]] * 3, "extend"), u="list"
     ),
     "Switch": lambda: case(Switch(), when="on", a="a", b="b"),
-    "Select": lambda: case(Select(), u="list", index="k"),
+    "MultiportSwitch": lambda: case(MultiportSwitch(), u="list", index="k"),
     "Mux": lambda: case(Mux(), u="list"),
-    "Pick": lambda: case(Pick(), u="v", index="k"),
+    "Select": lambda: case(Select(), u="v", index="k"),
     "Equal": lambda: case(Equal(tolerance=0.5), a="a", b="b"),
     "Within": lambda: case(Within(low=-0.5, high=0.5)),
     "Edge": lambda: case(Edge("either", period=0.05), u="off"),
     "Latch": lambda: case(Latch(period=0.05), on="on", off="off"),
     "Counter": lambda: case(Counter(modulo=4, period=0.05), count="on", reset="off"),
     "Debounce": lambda: case(Debounce(wait=0.1, period=0.05), u="off"),
-    "Hysteresis": lambda: case(Hysteresis(low=-0.3, high=0.4)),
     "Bus": lambda: (Packed(), dict(until=1.0, every=0.05)),
     "StateMachine": lambda: case(Supervisor(period=0.05), "level"),
 }  # fmt: skip

@@ -70,7 +70,7 @@ def quadrotor() -> Case:
 
 
 def pack() -> Case:
-    cells = BatteryPack(capacity=[[0.85, 0.8], [0.9, 0.7]], growth=[[1.0, 1.2], [1.0, 1.5]], charge=0.9)
+    cells = BatteryPack(capacity=[[0.85, 0.8], [0.9, 0.7]], growth=[[1.0, 1.2], [1.0, 1.5]], start=0.9)
     return case(cells, 60.0, 1.0, "soc v_short v_long voltage voltages currents", current=Pulse(cycle=20.0, high=1.5))
 
 

@@ -82,7 +82,7 @@ ERRORS: dict[str, Any] = dict(
 
 CASES: dict[str, Callable[[], Case]] = {
     "SensorChain": lambda: case(
-        SensorChain(gain=1.02, bias=0.01, wander=0.05, noise=0.02, step=0.01, low=-0.8, high=0.8, dropout=0.2,
+        SensorChain(gain=1.02, bias=0.01, walk=0.05, noise=0.02, step=0.01, low=-0.8, high=0.8, dropout=0.2,
                     jitter=1e-4, period="10 ms", latency="15 ms"),
         "y valid stamp", u=Sine(frequency=2.0),
     ),
@@ -105,11 +105,11 @@ CASES: dict[str, Callable[[], Case]] = {
     ),
     "AbsoluteEncoder": lambda: case(
         AbsoluteEncoder(bits=8, zero=0.1, eccentricity=0.02, noise=0.005, period="5 ms"), "code angle",
-        theta=Ramp(slope=30.0, base=-4.0),
+        theta=Ramp(slope=30.0, bias=-4.0),
     ),
-    "BetaThermistor": lambda: case(BetaThermistor(), "voltage", temperature=Ramp(slope=200.0, base=-20.0)),
-    "Thermistor": lambda: case(Thermistor(), "voltage", temperature=Ramp(slope=200.0, base=-20.0)),
-    "SteinhartHart": lambda: case(SteinhartHart(period="10 ms"), "temperature", voltage=Ramp(slope=8.0, base=0.5)),
+    "BetaThermistor": lambda: case(BetaThermistor(), "voltage", temperature=Ramp(slope=200.0, bias=-20.0)),
+    "Thermistor": lambda: case(Thermistor(), "voltage", temperature=Ramp(slope=200.0, bias=-20.0)),
+    "SteinhartHart": lambda: case(SteinhartHart(period="10 ms"), "temperature", voltage=Ramp(slope=8.0, bias=0.5)),
     "StatisticalDetector": lambda: (Traffic(), dict(
         until=1.0, every=0.05, seed=11, solver=RK4(max_step=0.05),
         record=[f"radar.{name}" for name in ("distance", "angle", "mask", "source", "count")],

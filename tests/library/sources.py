@@ -69,7 +69,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "Playback": lambda: case(Playback(*RECORD, kind="cubic", beyond="periodic"), 1.5),
     "WhiteNoise": lambda: case(WhiteNoise(period=0.1), std=[0.5, 1.0, 2.0]),
     "BandLimitedNoise": lambda: case(BandLimitedNoise(power=0.1, period=0.05)),
-    "RandomWalk": lambda: case(RandomWalk(sigma=0.3, period=0.1)),
+    "RandomWalk": lambda: case(RandomWalk(walk=0.3, period=0.1)),
     "GaussMarkov": lambda: case(GaussMarkov(std=0.3, period=0.1), tau=[0.1, 1.0, 5.0]),
     "ColouredNoise": lambda: case(ColouredNoise(1.0, length=16, period=0.1)),
     "AllanNoise": lambda: case(AllanNoise(tau=0.5, period=0.1), instability=[0.0, 0.1, 1.0]),
