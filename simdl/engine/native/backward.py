@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import _engine_run_backward
 
 from simdl.engine.native.differentiating import Differentiating, totals_of
 from simdl.engine.native.entry import Entry
@@ -127,7 +128,10 @@ class Gradients(Lowering):
         if attached:
             tracer.where = f"the gradient of {self.model.name}"
             try:
-                grads = torch.autograd.grad([*attached.values()], [*inputs.values(), *leaves], bars, allow_unused=True)
+                grads = _engine_run_backward(  # what torch.autograd.grad calls, without the import of sympy
+                    tuple(attached.values()), tuple(bars), False, False, (*inputs.values(), *leaves), True,
+                    accumulate_grad=False,
+                )  # fmt: skip
             except (RuntimeError, NotImplementedError) as error:
                 raise LoweringError(
                     tracer.where, str(error).partition("\n")[0], "operations with derivatives"

@@ -103,6 +103,8 @@ class Differentiating(Tracer):
             found = self._sum(func, args, kwargs or {})
         elif name in ("mm", "bmm") and all(self.varies(a) for a in args):
             found = self._product(func, args)
+        elif name == "_index_put_impl_" and self.varies(args[2]):
+            found = self._index_put(*args)
         else:
             found = None
         return super().__torch_dispatch__(func, types, args, kwargs) if found is None else found
@@ -135,6 +137,19 @@ class Differentiating(Tracer):
         with self.paused():
             out = func(*args, **kwargs)
         return self.total(out, [self.graph.expanded(self.known(rest).value, out.numel())], None)
+
+    def _index_put(self, x: Tensor, indices: Any, values: Tensor, accumulate: bool = False, *_: Any) -> Tensor | None:
+        """The opposite of an index: values added to zeros where they came from, which lanes have in common."""
+        used = [(axis, i) for axis, i in enumerate(indices) if i is not None]
+        if len(used) != 1 or used[0][1].ndim != 1 or self.varies(used[0][1]) or not accumulate or self.varies(x):
+            raise LoweringError(self.where, "the gradient of an index by lane", "torch.gather, or a constant index")
+        axis, index = used[0]
+        with self:
+            zero = torch.zeros_like(values.select(axis, 0))
+            parts = [zero] * x.shape[axis]
+            for k, place in enumerate(index.tolist()):
+                parts[place] = parts[place] + values.select(axis, k)
+            return torch.stack(parts, axis)
 
     def _product(self, func: Any, args: Any) -> Tensor | None:
         a, b = args

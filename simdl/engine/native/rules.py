@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import simdl.engine.native.rules_gradients
 import simdl.engine.native.rules_layers
 import simdl.engine.native.rules_linear
 import simdl.engine.native.rules_moves
