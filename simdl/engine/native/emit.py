@@ -150,12 +150,15 @@ class Body(Order):
         return Value(-1 - v.index, "view", (v,), _Zeros(size), v.type, size, v.level)
 
     def stored(self, v: Value) -> str:
-        """The name of an array [element][lane] with exactly the elements of a value: its own, or a copy."""
-        own = self.places.get(v.index)
-        if own is not None:
-            text = own("0")
-            if text.endswith("[0][l]") and text[:1] in "bx":
-                return text.removesuffix("[0][l]")
+        """An array [element][lane] with exactly the elements of a value: its own, a part of another, or a copy."""
+        source, start = v, 0
+        if v.op == "view" and self.places.get(v.index) is None and (np.diff(v.attr.array) == 1).all() and v.size:
+            source, start = v.args[0], int(v.attr.array[0])
+        own = self.places.get(source.index)
+        text = own("0") if own is not None else ""
+        if text.endswith("[0][l]") and text[:1] in "bx":
+            name = text.removesuffix("[0][l]")
+            return f"({name} + {start})" if start else name
         name = self.unit.name("copy")
         self.declare(C_TYPES[v.type], name, self._padded(v))
         self.copy(v, lambda at, text: f"{name}[{at}][l] = {text};")

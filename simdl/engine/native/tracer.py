@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -210,6 +210,8 @@ class Tracer(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         args, kwargs = tree_map(self._written, (args, kwargs or {}))
         tensors = [t for t in tree_flatten((args, kwargs))[0] if isinstance(t, Tensor)]
+        if func is torch.ops.aten._linalg_check_errors.default:
+            return None  # placeholders may be singular; a lane that is fails by itself
         if not any(self.varies(t) for t in tensors):
             return self._shared(func, args, kwargs, tensors)
         name = func.overloadpacket.__name__
@@ -224,7 +226,7 @@ class Tracer(TorchDispatchMode):
         rule = RULES.get(f"{name}.{func._overloadname}") or RULES.get(name)
         if rule is None:
             return self._decomposed(func, args, kwargs)
-        out = func(*args, **kwargs)
+        out = self._ran(func, args, kwargs)
         try:
             rule(self, func, out, *args, **kwargs)
         except LoweringError as error:
@@ -236,6 +238,21 @@ class Tracer(TorchDispatchMode):
             raise LoweringError(self.where, f"more than {LIMIT} operations", "a smaller model",
                                 "write long loops with simdl.repeat")  # fmt: skip
         return out
+
+    def _ran(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """What torch computes; where it does not take a placeholder as an index or a divisor, with another whole number."""
+        try:
+            return func(*args, **kwargs)
+        except (RuntimeError, IndexError):
+            for number in (0, 1):
+
+                def other(x: Any, n: int = number) -> Any:
+                    whole = isinstance(x, Tensor) and not x.is_floating_point() and x.dtype != torch.bool
+                    return torch.full_like(x, n) if whole and self.varies(x) else x
+
+                with suppress(RuntimeError, IndexError):
+                    return func(*tree_map(other, args), **kwargs)
+            raise
 
     def _named(self, error: LoweringError, func: Any) -> LoweringError:
         """The error with the operation in which it was found, and the block where that is not known to what found it."""
