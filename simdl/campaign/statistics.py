@@ -75,31 +75,35 @@ def summarised(trace: Trace, ids: Tensor, failed: Iterable[int] = ()) -> Summary
     left_out = set(failed)
     for row in torch.argsort(ids).tolist():
         rows.setdefault(int(ids[row]) // GROUP, []).append(row)
-    groups: dict[int, Moments] = {}
+    good = {group: [row for row in members if int(ids[row]) not in left_out] for group, members in rows.items()}
+    full = [group for group, members in good.items() if len(members) == GROUP]
+    groups = dict(zip(full, moments(trace.values[torch.tensor([good[group] for group in full])]) if full else []))
     loose: dict[int, tuple[Tensor, Tensor]] = {}
-    for group, members in rows.items():
-        good = [row for row in members if int(ids[row]) not in left_out]
-        values = trace.values[good].detach().cpu().double()
-        if len(members) == GROUP:
-            groups[group] = moments(values)
-        elif good:
-            loose[group] = (ids[good], values)
+    for group in rows.keys() - groups.keys():
+        values = trace.values[good[group]].detach().cpu()
+        if len(rows[group]) == GROUP:
+            groups[group] = moments(values[None])[0]
+        elif len(values):
+            loose[group] = ids[good[group]], values
     return Summary(trace.t, trace.unit, groups, loose)
 
 
-def moments(values: Tensor) -> Moments:
-    """Of values (lanes, time, *shape), lane after lane: no order of summation is left to a library."""
-    if not len(values):
-        nothing = torch.zeros(values.shape[1:], dtype=torch.float64)
-        return Moments(0, nothing, nothing, nothing, nothing)
-    total, square = values[0].clone(), torch.zeros_like(values[0])
-    for one in values[1:]:
+def moments(values: Tensor) -> list[Moments]:
+    """Of groups (groups, lanes, time, *shape), lane after lane: no order of summation is left to a library."""
+    values = values.detach().cpu().double()
+    count = values.shape[1]
+    if not count:
+        nothing = torch.zeros(values.shape[2:], dtype=torch.float64)
+        return [Moments(0, nothing, nothing, nothing, nothing) for _ in values]
+    total, square = values[:, 0].clone(), torch.zeros_like(values[:, 0])
+    for one in values.unbind(1)[1:]:
         total += one
-    mean = total / len(values)
-    for one in values:
+    mean = total / count
+    for one in values.unbind(1):
         off = one - mean
         square += off * off
-    return Moments(len(values), mean, square, values.amin(dim=0), values.amax(dim=0))
+    low, high = values.amin(dim=1), values.amax(dim=1)
+    return [Moments(count, *found) for found in zip(mean, square, low, high, strict=True)]
 
 
 class Gathered:
@@ -129,7 +133,7 @@ class Gathered:
         found = {}
         for path, done in self.groups.items():
             every = done | {group: _whole(parts) for group, parts in self.loose[path].items()}
-            total = moments(torch.zeros(0))
+            total = moments(torch.zeros(1, 0))[0]
             for group in sorted(every):
                 total = total + every[group]
             t, unit = self.about[path]
@@ -141,4 +145,4 @@ class Gathered:
 
 def _whole(parts: list[tuple[Tensor, Tensor]]) -> Moments:
     ids, values = (torch.cat(column) for column in zip(*parts, strict=True))
-    return moments(values[torch.argsort(ids)])
+    return moments(values[None, torch.argsort(ids)])[0]
