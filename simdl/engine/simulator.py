@@ -20,13 +20,14 @@ from simdl.engine import setup as setups
 from simdl.engine.arguments import device_of, horizon, model_of, solver_of
 from simdl.engine.choice import check_engine, why_not, worth_compiling
 from simdl.engine.evaluate import Env
-from simdl.engine.instant import Instants, _like
+from simdl.engine.failing import FailedLanes
+from simdl.engine.instant import Instants
 from simdl.engine.record import Recorder
 from simdl.engine.segment import Segments
 from simdl.engine.snapshot import Snapshot
 from simdl.engine.solver import Solver, advance
 from simdl.engine.span import Span
-from simdl.engine.state import State, flat
+from simdl.engine.state import flat
 from simdl.errors import CompileError, LoweringError, RunError
 from simdl.port import Formula, Signal
 
@@ -89,6 +90,7 @@ class Simulator:
             for i in self.segments.lane_edges:
                 self.state.next_edge[i] = self.segments.edge_after(self.state, i, -1)
         self.uniform_edges = [i for i in range(len(self.model.graph.edges)) if i not in self.segments.lane_edges]
+        self.failing = FailedLanes(self)
         self.seen: Env = {}
         self.inputs = _Inputs(self)
         self.accuracy = math.nan
@@ -235,9 +237,10 @@ class Simulator:
         """With strict=True, a RunError for the first failed lane."""
         if self.strict and status:
             lane, (t, why) = next(iter(status.items()))
-            self._refuse(lane, why, t)
+            self.refuse(lane, why, t)
 
-    def _refuse(self, lane: int, why: str, t: float) -> None:
+    def refuse(self, lane: int, why: str, t: float) -> None:
+        """Raise for a failed lane."""
         number = int(self.setup.ids[lane])
         raise RunError(f"{self.model.name}: lane {number}, seed {self.setup.seed}", f"{why}, after t = {t:g} s",
                        "a lane that stays finite",
@@ -247,16 +250,16 @@ class Simulator:
         with torch.set_grad_enabled(self.grad), self._placed():
             saved, mark = self.state.copy(), self.recorder.mark()
             while True:
-                healthy = self._substitute()
+                healthy = self.failing.substitute()
                 reasons = self._cycle(ns)
-                bad = self._failed(reasons)
+                bad = self.failing.found(reasons)
                 if healthy is not None:
-                    self._keep_frozen(saved)
+                    self.failing.keep(saved)
                 elif saved.frozen is not None:
-                    self._hold_frozen(saved, saved.frozen)
+                    self.failing.hold(saved, saved.frozen)
                 if bad is None:
                     return
-                self._freeze(bad, reasons, saved, mark, ns)
+                self.failing.freeze(bad, reasons, saved, mark)
                 if not self.grad or bool(self.state.frozen.all()):  # type: ignore[union-attr]
                     return
 
@@ -314,97 +317,6 @@ class Simulator:
                     f"{key}: half the step changes it by {worst:.2g} relative at t = {t:g} s. "
                     f"Give a smaller step, solver=RK4(max_step=...), or solver=Tsit5(rtol=1e-6).", stacklevel=2,
                 )  # fmt: skip
-
-    # -- failed lanes ---------------------------------------------------------------------------------------------
-
-    def _failed(self, reasons: list[tuple[Tensor, str]]) -> Tensor | None:
-        """The lanes that failed in this cycle and were not frozen before."""
-        state = self.state
-        floats = [v for v in state.raw.values() if v.is_floating_point()]
-        with torch.no_grad():
-            parts = [state.y] if state.y.shape[0] else []
-            scalars = [v for v in floats if v.ndim == 1]
-            if scalars:
-                parts.append(torch.stack(scalars))
-            parts += [v.reshape(v.shape[0], -1).T for v in floats if v.ndim > 1]
-            bad: Tensor | None = None
-            if parts:
-                total = torch.cat(parts).sum(dim=0) if len(parts) > 1 else parts[0].sum(dim=0)
-                bad = ~torch.isfinite(total)
-            for lanes, _ in reasons:
-                bad = lanes if bad is None else bad | lanes
-            if bad is None:
-                return None
-            if state.frozen is not None:
-                bad = bad & ~state.frozen
-            return bad if bool(bad.any()) else None
-
-    def _freeze(self, bad: Tensor, reasons: list[tuple[Tensor, str]], saved: State, mark: Any, ns: int) -> None:
-        """Put failed lanes back to their last good state, for good."""
-        text = {int(lane): why for lanes, why in reasons for lane in lanes.nonzero()[:, 0]}
-        for lane in bad.nonzero()[:, 0].tolist():
-            why = text.get(lane) or self._not_finite(lane)
-            saved.status[lane] = (seconds(max(0, saved.ns)), why)
-            if self.strict:
-                self._refuse(lane, why, seconds(max(0, saved.ns)))
-        frozen = bad if saved.frozen is None else saved.frozen | bad
-        if self.grad:
-            self.recorder.rollback(mark)
-            saved.frozen = frozen
-            self.state = saved.copy()
-            return
-        new = self.state.map(lambda now, good: now if good is None else torch.where(_like(bad, now), good, now), saved)
-        new.frozen, new.status = frozen, saved.status
-        self.state = new
-        self._mend(bad, mark)
-
-    def _mend(self, bad: Tensor, mark: tuple[dict[str, int], int]) -> None:
-        """Recorded values of the cycle in which a lane failed are its last good ones."""
-        for key, length in mark[0].items():
-            columns = self.recorder.columns[key]
-            for i in range(length, len(columns)):
-                last = columns[length - 1] if length else torch.zeros_like(columns[i])
-                columns[i] = torch.where(_like(bad, columns[i]), last, columns[i])
-
-    def _not_finite(self, lane: int) -> str:
-        for key, rows in self.instants.rows.items():
-            if not bool(torch.isfinite(self.state.y[rows, lane]).all()):
-                return f"{key} is not finite"
-        for key, value in self.state.raw.items():
-            if value.is_floating_point() and not bool(torch.isfinite(value[lane]).all()):
-                return f"{key.removesuffix('!')} is not finite"
-        return "not finite"
-
-    def _substitute(self) -> int | None:
-        """With gradients, let frozen lanes compute on a healthy lane's values, whose results are then dropped: so their
-        gradient is exactly zero and never NaN."""
-        state = self.state
-        if state.frozen is None or not self.grad:
-            return None
-        healthy = int((~state.frozen).nonzero()[0, 0])
-        index = torch.where(state.frozen, healthy, torch.arange(self.setup.lanes, device=self.setup.device))
-        self.state = state.map(lambda now, _: now[index])
-        self.state.queues = {p: tuple((at, {k: v[index] for k, v in values.items()}, m) for at, values, m in q)
-                             for p, q in state.queues.items()}  # fmt: skip
-        self._base = self.instants.base
-        self.instants.base = {k: v[index] for k, v in self._base.items()}
-        return healthy
-
-    def _keep_frozen(self, saved: State) -> None:
-        frozen = saved.frozen
-        assert frozen is not None
-        self.instants.base = self._base
-        kept = self.state.map(
-            lambda now, good: now if good is None else torch.where(_like(frozen, now), good.detach(), now), saved
-        )
-        kept.frozen = frozen
-        self.state = kept
-
-    def _hold_frozen(self, saved: State, frozen: Tensor) -> None:
-        """Without gradients: failed lanes stay where they were."""
-        self.state = self.state.map(
-            lambda now, good: now if good is None else torch.where(_like(frozen, now), good, now), saved
-        )
 
     def _finish(self, end: int) -> None:
         """All lanes have failed: fill the record up to the end with their last values."""
