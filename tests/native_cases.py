@@ -41,8 +41,8 @@ class Numbers:
 
     def special(self, *shape: int) -> Tensor:
         """Normal numbers among which are zeros, infinities, NaN, halves, huge and tiny ones."""
-        odd = torch.tensor([0.0, -0.0, torch.inf, -torch.inf, torch.nan, 0.5, -0.5, 1.5, 2.5, -2.5, 1.0, -1.0, 3.0, 1e30,
-                            -1e30, 1e-30, 7.0, -7.0], dtype=torch.float64)  # fmt: skip
+        odd = torch.tensor([0.0, -0.0, torch.inf, -torch.inf, torch.nan, 0.5, -0.5, 1.5, 2.5, -2.5, 1.0, -1.0, 3.0,
+                            1e30, -1e30, 1e-30, 7.0, -7.0], dtype=torch.float64)  # fmt: skip
         found = torch.randn(N, *shape, generator=self.random, dtype=torch.float64)
         pick = torch.randint(0, len(odd), found.shape, generator=self.random)
         chosen = torch.rand(found.shape, generator=self.random) < 0.6

@@ -1,4 +1,5 @@
 """Networks: layers of torch.nn in eval mode, and functions of them."""
+# ruff: noqa: B008, E501 (a table)
 
 from __future__ import annotations
 

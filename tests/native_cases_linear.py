@@ -1,4 +1,5 @@
 """Sums, products of matrices, linear systems."""
+# ruff: noqa: B008, E501 (a table)
 
 from __future__ import annotations
 

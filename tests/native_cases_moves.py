@@ -1,4 +1,5 @@
 """Operations that only move elements, tables, and changes in place: exact in all of them."""
+# ruff: noqa: B008, E501 (a table)
 
 from __future__ import annotations
 

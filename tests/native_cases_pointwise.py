@@ -1,4 +1,5 @@
 """Operations on single elements."""
+# ruff: noqa: B008, E501 (a table)
 
 from __future__ import annotations
 

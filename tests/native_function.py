@@ -149,9 +149,11 @@ def _function(unit: Unit, lowered: Lowered) -> list[str]:
     lines = [f"void {lowered.label}(void *const *in, void *const *out, const context *c, int64_t blocks)", "{",
              "for (int64_t b = 0; b < blocks; b++) {"]  # fmt: skip
     for i, (_, kind, size) in enumerate(lowered.inputs):
-        lines.append(f"const {MEMORY[kind][0]} (*restrict in{i})[W] = (const {MEMORY[kind][0]} (*)[W])in[{i}] + b * {size};")
+        ctype = f"const {MEMORY[kind][0]}"
+        lines.append(f"{ctype} (*restrict in{i})[W] = ({ctype} (*)[W])in[{i}] + b * {size};")
     for i, v in enumerate(lowered.outputs):
-        lines.append(f"{MEMORY[v.type][0]} (*restrict out{i})[W] = ({MEMORY[v.type][0]} (*)[W])out[{i}] + b * {v.size};")
+        ctype = MEMORY[v.type][0]
+        lines.append(f"{ctype} (*restrict out{i})[W] = ({ctype} (*)[W])out[{i}] + b * {v.size};")
     return [*lines, *body.lines, "}", "}"]
 
 
@@ -196,6 +198,8 @@ def assert_agrees(found: Tensor, expected: Tensor, tolerance: float, what: str =
     strange = ~expected.isfinite()
     assert torch.equal(bits(found[strange]), bits(expected[strange])), (what, found, expected)
     size = expected.abs().masked_fill(strange, 0)
-    scale = size if size.ndim < 2 or not size.numel() else size.reshape(len(size), -1).amax(1).reshape(-1, *(1,) * (size.ndim - 1))
+    scale = size
+    if size.ndim > 1 and size.numel():
+        scale = size.flatten(1).amax(1).reshape(-1, *(1,) * (size.ndim - 1))
     wrong = ~strange & ((found - expected).abs() > tolerance * torch.maximum(size, scale.clamp(max=1)))
     assert not bool(wrong.any()), (what, found[wrong][:4], expected[wrong][:4])

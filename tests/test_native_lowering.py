@@ -1,4 +1,5 @@
 """What is lowered to C, and what is refused: by name of the operation and of the block, never in silence."""
+# ruff: noqa: B008, E501 (a table)
 
 from __future__ import annotations
 
@@ -8,8 +9,7 @@ import subprocess
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 
 from simdl import repeat

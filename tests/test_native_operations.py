@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from simdl.errors import LoweringError
-from tests import native_cases_layers as layers
-from tests import native_cases_linear as linear
-from tests import native_cases_moves as moves
-from tests import native_cases_pointwise as pointwise
+from tests import (
+    native_cases_layers as layers,
+    native_cases_linear as linear,
+    native_cases_moves as moves,
+    native_cases_pointwise as pointwise,
+)
 from tests.native_cases import Case
 from tests.native_function import Functions, assert_agrees, bits, flat
 

@@ -1,4 +1,5 @@
 """The generated C under AddressSanitizer and UndefinedBehaviorSanitizer, as a program of its own."""
+# ruff: noqa: E501 (a table)
 
 from __future__ import annotations
 
@@ -14,10 +15,12 @@ import torch
 from simdl import repeat
 from simdl.engine.native.compiler import find_compiler
 from simdl.engine.native.layout import MEMORY
-from tests import native_cases_layers as layers
-from tests import native_cases_linear as linear
-from tests import native_cases_moves as moves
-from tests import native_cases_pointwise as pointwise
+from tests import (
+    native_cases_layers as layers,
+    native_cases_linear as linear,
+    native_cases_moves as moves,
+    native_cases_pointwise as pointwise,
+)
 from tests.native_cases import Case, Numbers, case
 from tests.native_function import Functions, assert_agrees, blocked, flat, unblocked
 

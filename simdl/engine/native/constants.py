@@ -22,7 +22,8 @@ _NAMED: dict[str, Callable[..., Tensor]] = {
 }  # fmt: skip
 _REDUCED: dict[str, Callable[[Tensor], Tensor]] = {
     "sum": lambda x: x.sum(1), "prod": lambda x: x.prod(1), "max": lambda x: x.amax(1), "min": lambda x: x.amin(1),
-    "any": lambda x: x.any(1), "all": lambda x: x.all(1), "argmax": lambda x: x.argmax(1), "argmin": lambda x: x.argmin(1),
+    "any": lambda x: x.any(1), "all": lambda x: x.all(1), "argmax": lambda x: x.argmax(1),
+    "argmin": lambda x: x.argmin(1),
 }  # fmt: skip
 
 
@@ -48,7 +49,7 @@ def _computed(v: Value, args: list[Tensor], tables: list[Tensor]) -> Tensor:
     if v.op == "array":
         return tables[v.attr].detach().cpu().reshape(-1)
     if v.op == "view":
-        return args[0][torch.from_numpy(v.attr.array)]
+        return args[0].index_select(0, torch.from_numpy(v.attr.array))
     if v.op == "concat":
         return torch.cat(args)
     if v.op == "reduce":
@@ -62,12 +63,13 @@ def _computed(v: Value, args: list[Tensor], tables: list[Tensor]) -> Tensor:
         return torch.linalg.solve(args[0].reshape(b, n, n), args[1].reshape(b, n, m)).reshape(-1)
     if v.op == "take":
         rows, width = v.attr
-        return args[0].reshape(rows, width)[_inside(args[1], rows)].reshape(-1)
+        return args[0].reshape(rows, width).index_select(0, _inside(args[1], rows)).reshape(-1)
     if v.op == "pick":
-        return args[0].reshape(-1, v.attr).gather(1, _inside(args[1], v.attr)[:, None])[:, 0]
+        return args[0].reshape(-1, v.attr).gather(1, _inside(args[1], v.attr).unsqueeze(1)).squeeze(1)
     if v.op.startswith("to_"):
         return args[0] != 0 if v.op == "to_b1" else args[0]
-    return (_NAMED.get(v.op) or getattr(torch, v.op))(*args)
+    function: Callable[..., Tensor] = _NAMED.get(v.op) or getattr(torch, v.op)
+    return function(*args)
 
 
 def _inside(index: Tensor, n: int) -> Tensor:

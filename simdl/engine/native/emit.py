@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 
 from simdl.engine.native.analysis import Order
-from simdl.engine.native.expressions import C_TYPES, FLOATS, expression, literal
+from simdl.engine.native.expressions import C_TYPES, expression, literal
 from simdl.engine.native.ir import CONSTANT, Value
 from simdl.engine.native.large import large_group
 from simdl.engine.native.layout import MEMORY
 from simdl.engine.native.small import small_group
-from simdl.engine.native.small import stored as _stored
 from simdl.engine.native.unit import Access, Shared, Sink, Unit
 
 ON_STACK = 128 * 1024
@@ -214,4 +213,4 @@ class _Zeros:
         self.array = np.zeros(size, dtype=np.int64)
 
 
-__all__ = ["FLOATS", "Access", "Body", "Shared", "Sink", "Unit", "_stored"]
+__all__ = ["Access", "Body", "Shared", "Sink", "Unit"]

@@ -74,7 +74,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Loop:
-    """The body of a repeat: inputs of a turn, the index of the turn, and what they become. Equal if it does the same."""
+    """The body of a repeat: inputs of a turn, the index of the turn, and what they become."""
 
     turns: int
     state: tuple[Value, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -178,5 +178,5 @@ _OTHERS: dict[str, Callable[[Body, Value], None]] = {
 }  # fmt: skip
 
 
-def _named(name: str) -> Any:
+def _named(name: str) -> Access:
     return lambda at: name

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from simdl.errors import LoweringError
 
 Rule = Callable[..., None]
+Function = TypeVar("Function", bound=Callable[..., Any])
 RULES: dict[str, Rule] = {}
 """A rule by the name of an operation, such as "add", or of one overload, such as "split.Tensor"."""
 
@@ -22,17 +23,17 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
     return register
 
 
-def by_parts(*names: str) -> Callable[[Any], Any]:
+def by_parts(*names: str) -> Callable[[Function], Function]:
     """Register what an operation is in other operations: a function from its arguments to its results."""
 
-    def register(function: Any) -> Any:
+    def register(function: Function) -> Function:
         def rewritten(tracer: Any, func: Any, out: Any, *args: Any, **kwargs: Any) -> None:
             try:
                 with tracer:
                     found = function(*args, **kwargs)
             except LoweringError as error:
-                raise LoweringError(error.where, f"{error.found.split(' (in aten::')[0]} (in {func.name()})", error.expected,
-                                    error.fix) from None  # fmt: skip
+                found = error.found.split(" (in aten::")[0]
+                raise LoweringError(error.where, f"{found} (in {func.name()})", error.expected, error.fix) from None
             outs = out if isinstance(out, tuple | list) else (out,)
             results = found if isinstance(found, tuple | list) else (found,)
             for one, result in zip(outs, results):

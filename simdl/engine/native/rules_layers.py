@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -87,8 +88,8 @@ def _layer_norm(x: Tensor, shape: Sequence[int], weight: Tensor | None, bias: Te
 
 
 @by_parts("native_group_norm")
-def _group_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, lanes: int, channels: int, size: int, groups: int,
-                eps: float) -> Any:  # fmt: skip
+def _group_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, lanes: int, channels: int, size: int,
+                groups: int, eps: float) -> Any:  # fmt: skip
     rows = x.reshape(lanes, groups, -1)
     mean = rows.mean(-1, keepdim=True)
     apart = rows - mean
@@ -99,8 +100,8 @@ def _group_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, lanes: in
 
 
 @by_parts("_native_batch_norm_legit_no_training")
-def _batch_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, variance: Tensor, momentum: float,
-                eps: float) -> Any:  # fmt: skip
+def _batch_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, variance: Tensor,
+                momentum: float, eps: float) -> Any:  # fmt: skip
     form = (1, -1, *(1,) * (x.ndim - 2))
     scale = torch.rsqrt(variance + eps)
     parts = (None if p is None else p.reshape(form) for p in (weight, bias))
@@ -125,8 +126,8 @@ def _batch_norm_old(x: Tensor, weight: Tensor | None, bias: Tensor | None, mean:
 
 
 def _pair(x: Any, n: int) -> list[int]:
-    x = [x] if isinstance(x, int) else list(x)
-    return x * n if len(x) == 1 else x
+    sizes = [x] if isinstance(x, int) else [*map(int, x)]
+    return sizes * n if len(sizes) == 1 else sizes
 
 
 def _windows(x: Tensor, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int],
@@ -144,9 +145,9 @@ def _windows(x: Tensor, kernel: Sequence[int], stride: Sequence[int], padding: S
             more = max(0, (places - 1) * stride[i] + reach - size - 2 * padding[i])
         pad += [padding[i], padding[i] + more]
     x = torch.nn.functional.pad(x, pad, value=fill) if any(pad) else x
+    first = x.ndim - n
     for i in range(n):
-        axis = x.ndim - n if i == 0 else axis + 1
-        x = x.unfold(axis, dilation[i] * (kernel[i] - 1) + 1, stride[i])[..., :: dilation[i]]
+        x = x.unfold(first + i, dilation[i] * (kernel[i] - 1) + 1, stride[i])[..., :: dilation[i]]
     return x.flatten(-n)
 
 
@@ -178,7 +179,7 @@ def _largest(x: Tensor, kernel: Any, stride: Any = (), padding: Any = 0, dilatio
 
 @by_parts("avg_pool1d")
 def _avg_pool1d(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    return _averaged(x, *args, **kwargs, n=1)
+    return functools.partial(_averaged, n=1)(x, *args, **kwargs)
 
 
 @by_parts("avg_pool2d")
@@ -201,12 +202,14 @@ def _cells(x: Tensor, sizes: Sequence[int]) -> list[Tensor]:
     n = len(sizes)
     ranges = [[(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
               for count, size in zip(sizes, x.shape[-n:])]  # fmt: skip
-    return [x[(..., *(slice(a, b) for a, b in cell))].flatten(-n) for cell in itertools.product(*ranges)]
+    cells = itertools.product(*ranges)
+    return [x[(Ellipsis, *[slice(a, b) for a, b in cell])].flatten(-n) for cell in cells]  # type: ignore[index]
 
 
 @by_parts("_adaptive_avg_pool2d", "adaptive_avg_pool1d")
 def _adaptive_average(x: Tensor, sizes: Sequence[int]) -> Tensor:
-    return torch.stack([cell.mean(-1) for cell in _cells(x, sizes)], -1).unflatten(-1, list(sizes))
+    found = torch.stack([cell.mean(-1) for cell in _cells(x, sizes)], -1)
+    return found.reshape(*found.shape[:-1], *sizes)
 
 
 @by_parts("adaptive_max_pool2d")
@@ -218,7 +221,8 @@ def _adaptive_largest(x: Tensor, sizes: Sequence[int]) -> Any:
         value, which = cell.max(-1)
         values.append(value)
         places.append(number.expand(*which.shape, -1).gather(-1, which.unsqueeze(-1)).squeeze(-1))
-    return tuple(torch.stack(parts, -1).unflatten(-1, list(sizes)) for parts in (values, places))
+    form = (*values[0].shape, *sizes)
+    return tuple(torch.stack(parts, -1).reshape(form) for parts in (values, places))
 
 
 @by_parts("_scaled_dot_product_flash_attention_for_cpu")

@@ -35,7 +35,8 @@ def _product(tracer: Tracer, a: Tensor, b: Tensor, out: Tensor) -> None:
     if not batch * m * n * k:
         tracer.record(out, graph.const(0, kind), lane)
     elif one.level == CONSTANT and two.level != CONSTANT:  # weights are on the right
-        found = _matmul(tracer, _flipped(tracer, two, batch, k, n), _flipped(tracer, one, batch, m, k), (batch, n, k, m), kind)
+        one, two = _flipped(tracer, one, batch, m, k), _flipped(tracer, two, batch, k, n)
+        found = _matmul(tracer, two, one, (batch, n, k, m), kind)
         tracer.record(out, _flipped(tracer, found, batch, n, m), lane)
     else:
         tracer.record(out, _matmul(tracer, one, two, (batch, m, k, n), kind), lane)
@@ -53,7 +54,8 @@ def _matmul(tracer: Tracer, one: Value, two: Value, shape: tuple[int, int, int, 
 
 def _flipped(tracer: Tracer, value: Value, batch: int, m: int, n: int) -> Value:
     """Matrices (m, n) transposed."""
-    return tracer.graph.view(value, torch.arange(batch * m * n).reshape(batch, m, n).transpose(1, 2).reshape(-1).numpy())
+    places = torch.arange(batch * m * n).reshape(batch, m, n).transpose(1, 2)
+    return tracer.graph.view(value, places.reshape(-1).numpy())
 
 
 def _lane_of_product(tracer: Tracer, left: Place, right: Place) -> Place:
@@ -122,20 +124,23 @@ def _cross(a: Tensor, b: Tensor, *, dim: int = -1) -> Tensor:
 @by_parts("_trilinear")
 def _trilinear(a: Tensor, b: Tensor, c: Tensor, first: Sequence[int], second: Sequence[int], third: Sequence[int],
                summed: Sequence[int], unroll_dim: int = 1) -> Tensor:  # fmt: skip
-    """The product of three tensors, each expanded along axes, summed over some: of bilinear layers, (lanes, o, i, j)."""
-    if a.ndim == 2 and list(first) == [1, 3] and list(second) == [0] and list(third) == [1, 2] and list(summed) == [2, 3]:
+    """The product of three tensors, each expanded along axes, summed over some; bilinear layers as two products."""
+    if a.ndim == 2 and [[*x] for x in (first, second, third, summed)] == [[1, 3], [0], [1, 2], [2, 3]]:
         outputs, inputs, others = b.shape
         half = (a @ b.permute(1, 0, 2).reshape(inputs, outputs * others)).reshape(-1, outputs, others)
         return (half @ c.unsqueeze(-1)).squeeze(-1)
-    for axes, name in ((first, "a"), (second, "b"), (third, "c")):
+    parts = []
+    for tensor, axes in ((a, first), (b, second), (c, third)):
         for axis in axes:
-            a, b, c = (x.unsqueeze(axis) if key == name else x for key, x in (("a", a), ("b", b), ("c", c)))
-    return (a * b * c).sum(tuple(summed))
+            tensor = tensor.unsqueeze(axis)
+        parts.append(tensor)
+    return (parts[0] * parts[1] * parts[2]).sum(tuple(summed))
 
 
 @by_parts("_cdist_forward")
 def _distances(a: Tensor, b: Tensor, p: float, mode: int | None) -> Tensor:
-    return torch.linalg.vector_norm(a.unsqueeze(-2) - b.unsqueeze(-3), p, dim=-1)
+    found: Tensor = torch.linalg.vector_norm(a.unsqueeze(-2) - b.unsqueeze(-3), p, dim=-1)
+    return found
 
 
 @by_parts("_euclidean_dist")

@@ -13,7 +13,8 @@ from simdl.engine.native.tracer import Tracer
 MOVES = (
     "view _unsafe_view reshape expand permute transpose t unsqueeze squeeze select slice narrow flip roll repeat "
     "alias detach diagonal unfold movedim index_select diag_embed _reshape_alias as_strided tile "
-    "swapaxes expand_as view_as squeeze_copy lift_fresh lift_fresh_copy rot90 adjoint unsafe_chunk view_copy expand_copy"
+    "swapaxes expand_as view_as squeeze_copy lift_fresh lift_fresh_copy rot90 adjoint "
+    "view_copy expand_copy"
 ).split()
 
 

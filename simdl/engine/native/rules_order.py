@@ -125,7 +125,7 @@ def _search(bounds: Tensor, x: Any, *, out_int32: bool = False, right: bool = Fa
     x = torch.as_tensor(x)
     bounds = bounds if sorter is None else bounds.gather(-1, sorter)
     one, two = (bounds if bounds.ndim == 1 else bounds.unsqueeze(-2)), x.unsqueeze(-1)
-    below = one <= two if right or side == "right" else one < two
+    below: Tensor = one <= two if right or side == "right" else one < two
     if x.is_floating_point():
         below = below | two.isnan()
     return below.sum(-1)

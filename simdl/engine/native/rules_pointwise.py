@@ -36,7 +36,8 @@ def _round(tracer: Tracer, func: Any, out: Tensor, x: Tensor, *, decimals: int =
         tracer.pointwise("round", out, [x])
         return
     with tracer:
-        scaled = (x * 10**decimals).round() / 10**decimals if decimals > 0 else (x / 10**-decimals).round() * 10**-decimals
+        scale = 10 ** abs(decimals)
+        scaled = (x * scale).round() / scale if decimals > 0 else (x / scale).round() * scale
     tracer.same(out, scaled)
 
 

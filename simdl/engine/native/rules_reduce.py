@@ -12,6 +12,7 @@ from simdl.engine.native.ir import TYPES
 from simdl.engine.native.registry import by_parts, rule
 from simdl.engine.native.tracer import Tracer
 
+
 def _reduced(tracer: Tracer, out: Tensor, x: Tensor, dim: Any, kind: str, type: str | None = None) -> None:
     """Record a reduction of x over dimensions (all of them for None or [])."""
     entry, graph = tracer.known(x), tracer.graph
@@ -151,7 +152,8 @@ def _trace(x: Tensor) -> Tensor:
 
 @by_parts("dist")
 def _dist(a: Tensor, b: Tensor, p: float = 2) -> Tensor:
-    return torch.linalg.vector_norm(a - b, p)
+    found: Tensor = torch.linalg.vector_norm(a - b, p)
+    return found
 
 
 @by_parts("nansum")

@@ -130,7 +130,7 @@ def _lu_solve(lu: Tensor, pivots: Tensor, b: Tensor, *, left: bool = True, adjoi
     if not left:
         return _lu_solve(lu, pivots, b.mT, left=True, adjoint=not adjoint).mT
     n = lu.shape[-1]
-    batch = torch.broadcast_shapes(lu.shape[:-2], b.shape[:-2])
+    batch = torch.broadcast_shapes(lu.shape[:-2], b.shape[:-2])  # type: ignore[no-untyped-call]
     pivots, b = pivots.expand(*batch, n), b.expand(*batch, *b.shape[-2:])
     if adjoint:
         x = _substituted(lu.mT, b, False, False)
@@ -173,8 +173,8 @@ def _triangular(a: Tensor, b: Tensor, *, upper: bool, left: bool = True, unitria
 
 
 @by_parts("triangular_solve")
-def _old_triangular(b: Tensor, a: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False) -> Any:
-    return _substituted(a.mT if transpose else a, b, upper != transpose, unitriangular), a
+def _old_triangular(b: Tensor, a: Tensor, upper: bool = True, transpose: bool = False, unit: bool = False) -> Any:
+    return _substituted(a.mT if transpose else a, b, upper != transpose, unit), a
 
 
 @by_parts("linalg_cholesky_ex")

@@ -26,7 +26,7 @@ def _index(tracer: Tracer, func: Any, out: Tensor, x: Tensor, indices: Any) -> N
     if any(indices[axis].dtype not in _WHOLE for axis in used):
         raise LoweringError(tracer.where, "elements chosen by a mask", "torch.where: a fixed number of elements")
     with tracer:
-        given = torch.broadcast_tensors(*(indices[axis].long() for axis in used))
+        given = torch.broadcast_tensors(*(indices[axis].long() for axis in used))  # type: ignore[no-untyped-call]
         front = x.movedim(used, tuple(range(len(used))))
         rest = front.shape[len(used) :]
         entry = tracer.known(x)
@@ -182,7 +182,8 @@ def _index_put(tracer: Tracer, func: Any, out: Tensor, x: Tensor, indices: Any, 
     """x[i] = values: by a mask that varies, or by constant indices."""
     used = [i for i in indices if i is not None]
     if any(tracer.varies(i) for i in used):
-        if len(used) == 1 and len(indices) == 1 and used[0].dtype == torch.bool and values.numel() == 1 and not accumulate:
+        masked = len(indices) == 1 and used[0].dtype == torch.bool
+        if masked and values.numel() == 1 and not accumulate:
             with tracer:
                 mask = used[0].reshape(*used[0].shape, *(1,) * (x.ndim - used[0].ndim))
                 found = torch.where(mask, values.reshape(()), x)

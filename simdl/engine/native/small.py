@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from simdl.engine.native.expressions import C_TYPES, FLOATS, POINTWISE, better, combined
 from simdl.engine.native.ir import Value
+from simdl.engine.native.unit import Access
 
 if TYPE_CHECKING:
     from simdl.engine.native.emit import Body
@@ -121,10 +122,10 @@ def _reduced(body: Body, v: Value, e: int, inner: list[str]) -> str:
     return place
 
 
-def _local(name: str):  # type: ignore[no-untyped-def]
+def _local(name: str) -> Access:
     return lambda at: f"{name}_{at}"
 
 
-def stored(name: str):  # type: ignore[no-untyped-def]
+def stored(name: str) -> Access:
     """How to read an array [element][lane]."""
     return lambda at: f"{name}[{at}][l]"

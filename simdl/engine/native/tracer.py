@@ -42,7 +42,7 @@ class Outside:
     outputs: list[tuple[Value, Entry, torch.dtype]] = field(default_factory=list)
 
 
-class Tracer(TorchDispatchMode):
+class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records into a graph. `where` names what an operation that cannot be lowered is in."""
 
     @classmethod
@@ -50,7 +50,7 @@ class Tracer(TorchDispatchMode):
         return False  # else the first call imports torch's compiler, for seconds
 
     def __init__(self, graph: Graph, lanes: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.graph, self.lanes = graph, lanes
         self.entries: dict[int, Entry] = {}
         self.tables: dict[int, Table] = {}
@@ -240,7 +240,7 @@ class Tracer(TorchDispatchMode):
         return out
 
     def _ran(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """What torch computes; where it does not take a placeholder as an index or a divisor, with another whole number."""
+        """What torch computes; where it does not take a placeholder as an index or a divisor, with another number."""
         try:
             return func(*args, **kwargs)
         except (RuntimeError, IndexError):
@@ -255,7 +255,7 @@ class Tracer(TorchDispatchMode):
             raise
 
     def _named(self, error: LoweringError, func: Any) -> LoweringError:
-        """The error with the operation in which it was found, and the block where that is not known to what found it."""
+        """The error with the operation in which it was found, and the block where it was."""
         found = error.found if "aten::" in error.found else f"{error.found} (in {func.name()})"
         return LoweringError(error.where or self.where, found, error.expected, error.fix)
 
