@@ -47,7 +47,7 @@ def _computed(v: Value, args: list[Tensor], tables: list[Tensor]) -> Tensor:
         number = v.attr[1]
         return torch.tensor([float("nan") if number is None else number], dtype=DTYPES[v.type])
     if v.op == "array":
-        return tables[v.attr].detach().cpu().reshape(-1)
+        return torch.flatten(tables[v.attr].detach().cpu())
     if v.op == "view":
         return args[0].index_select(0, torch.from_numpy(v.attr.array))
     if v.op == "concat":
@@ -60,7 +60,7 @@ def _computed(v: Value, args: list[Tensor], tables: list[Tensor]) -> Tensor:
         return torch.bmm(args[0].reshape(b, m, k), args[1].reshape(b, k, n)).reshape(-1)
     if v.op == "solve":
         b, n, m = v.attr
-        return torch.linalg.solve(args[0].reshape(b, n, n), args[1].reshape(b, n, m)).reshape(-1)
+        return torch.flatten(torch.linalg.solve(args[0].reshape(b, n, n), args[1].reshape(b, n, m)))
     if v.op == "take":
         rows, width = v.attr
         return args[0].reshape(rows, width).index_select(0, _inside(args[1], rows)).reshape(-1)

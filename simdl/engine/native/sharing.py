@@ -12,6 +12,7 @@ from simdl.engine.native.ir import TYPES
 from simdl.errors import LoweringError
 
 if TYPE_CHECKING:
+    from simdl.engine.native.known import Known
     from simdl.engine.native.tracer import Tracer
 
 
@@ -31,7 +32,7 @@ def places(tensor: Tensor) -> Tensor:
     return torch.arange(size).as_strided(tensor.shape, tensor.stride(), tensor.storage_offset()).reshape(-1)
 
 
-def seen_through(tracer: Tracer, tensor: Tensor, others: list[Tensor]) -> Entry | None:
+def seen_through(tracer: Known, tensor: Tensor, others: list[Tensor]) -> Entry | None:
     """The entry of a tensor that lies in the memory of known ones, such as one that autograd has saved."""
     for other in reversed(others):
         if geometry(other) == geometry(tensor):
