@@ -52,12 +52,13 @@ from simdl.blocks.routing import MultiportSwitch, Mux, Select, Switch
 from simdl.blocks.sensors import ADC, JitteredSample, SensorChain
 from simdl.blocks.solve import Solve
 from simdl.blocks.sources import Constant, Pulse, Ramp, Sine, Staircase, Step, Time
-from simdl.blocks.state_machine import StateMachine, during, on_entry, on_exit, transition
+from simdl.blocks.state_machine import StateMachine
 from simdl.blocks.subsystems import ForEach, Variant
 from simdl.blocks.tanks import TwoTanks
 from simdl.blocks.thermal import HeatExchanger, Room
 from simdl.blocks.thermistor import BetaThermistor, SteinhartHart, Thermistor
 from simdl.blocks.transfer import LeadLag, Notch, Rational, RationalD, SecondOrder, TransferFunction, ZeroPoleGain
+from simdl.blocks.transitions import during, on_entry, on_exit, transition
 from simdl.blocks.unscented import UnscentedKalmanFilter
 from simdl.blocks.variable_delay import VariableDelay, VariableInterpolation
 from simdl.blocks.vector import Dot, Extremum, MatrixGain, Norm

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -52,16 +53,9 @@ class Bus(Block):
                 )
             field = getattr(cls, name)
             field.shape = field.shape or ()  # a field without a shape is a number
-
-        def pack(self, **values: Tensor) -> Tensor:
-            parts = [value.reshape(len(value), -1) for value in values.values()]
-            return torch.cat([part if part.is_floating_point() else part.double() for part in parts], dim=1)
-
-        named = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("self", *fields)]
-        pack.__dict__["__signature__"] = inspect.Signature(named)
         shown = BusOutput(cls)
         shown.__set_name__(cls, "bus")
-        cls.bus, cls.pack = shown, OutputsMethod(pack, (shown,))
+        cls.bus, cls.pack = shown, OutputsMethod(packing(fields), (shown,))
         super().__init_subclass__(**options)
 
     @classmethod
@@ -97,6 +91,18 @@ class Bus(Block):
         if isinstance(signal, Port):
             return BusPort(signal.owner, signal.name, signal.kind, cls)
         return BusFormula(cls, "getitem", signal, slice(0, None))
+
+
+def packing(fields: list[str]) -> Callable[..., Tensor]:
+    """A method that reads these fields and puts them into one vector of floats."""
+
+    def pack(self, **values: Tensor) -> Tensor:
+        parts = [value.reshape(len(value), -1) for value in values.values()]
+        return torch.cat([part if part.is_floating_point() else part.double() for part in parts], dim=1)
+
+    named = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("self", *fields)]
+    pack.__dict__["__signature__"] = inspect.Signature(named)
+    return pack
 
 
 class BusInput(Input):

@@ -39,15 +39,7 @@ class Playback(Block):
         for name, given, known in (("kind", kind, KINDS), ("beyond", beyond, BEYOND)):
             if given not in known:
                 raise ModelError("Playback", f"{name}={given!r}", "one of", names=known, wrong=str(given))
-        times, values = np.array(times, dtype=float), np.array(values, dtype=float)
-        if times.ndim != 1 or len(times) < 2 or len(times) != len(values):
-            found = f"{times.shape} times and {values.shape} values"
-            raise ModelError("Playback", found, "two times or more, and a value for each")
-        times = np.round(times * 1e9) / 1e9
-        if not (np.diff(times) > 0).all() or not np.isfinite(times).all() or not np.isfinite(values).all():
-            found = "times that do not increase" if np.isfinite(times).all() else "times that are not finite"
-            found = found if np.isfinite(values).all() else f"{(~np.isfinite(values)).sum()} values that are not finite"
-            raise ModelError("Playback", found, "increasing times and finite values", "drop or fill the bad rows")
+        times, values = _checked(np.array(times, dtype=float), np.array(values, dtype=float))
         self.times, self.values, self.kind, self.beyond = times, values, kind, beyond
         self.slopes = _slopes(times, values, beyond) if kind == "cubic" else 0.0
         even = np.linspace(times[0], times[-1], len(times))
@@ -55,7 +47,7 @@ class Playback(Block):
 
     @output
     def y(self, t, times, values, slopes):
-        k, start = self._place(t, times)
+        k, start = _place(t, times, self.even, self.beyond)
         left, right = pick(times, k), pick(times, k + 1)
         a, b = pick(values, k), pick(values, k + 1)
         x = spread(((t - start - left) / (right - left)).clamp(0.0, 1.0), a)
@@ -73,21 +65,11 @@ class Playback(Block):
 
     @edges
     def change(self, t, times):
-        k, start = self._place(t, times)
+        k, start = _place(t, times, self.even, self.beyond)
         begin, end = whole(start + times[:, 0]), whole(start + times[:, -1])
         following = end if self.kind == "cubic" else whole(start + pick(times, k + 1))
         following = torch.where(t < begin, begin, following)
         return torch.where(following > t, following, math.inf)
-
-    def _place(self, t, times):
-        """The k with times_k <= t - start < times_k+1, 0 to n - 2, and the start of the cycle; exact at the times."""
-        first, length = times[:, 0], times[:, -1] - times[:, 0]
-        start = length * index(t, length, first) if self.beyond == "periodic" else torch.zeros_like(t)
-        inside, last = t - start, times.shape[1] - 2
-        k = ((inside - first) / (length / (last + 1))).floor().long() if self.even else place(inside, times)[0]
-        k = k.clamp(0, last)
-        k = k + (t >= whole(start + pick(times, k + 1))).long() - (t < whole(start + pick(times, k))).long()
-        return k.clamp(0, last), start
 
     @classmethod
     def from_csv(cls, path, time="t", value="y", **options):
@@ -108,6 +90,30 @@ class Playback(Block):
             first = value if isinstance(value, str) else value[0]
             return cls(_numbers(frame.index), _columns("DataFrame", frame, frame.columns, first, value)[1], **options)
         return cls(*_columns("DataFrame", frame, frame.columns, time, value), **options)
+
+
+def _place(t, times, even, beyond):
+    """The k with times_k <= t - start < times_k+1, 0 to n - 2, and the start of the cycle; exact at the times."""
+    first, length = times[:, 0], times[:, -1] - times[:, 0]
+    start = length * index(t, length, first) if beyond == "periodic" else torch.zeros_like(t)
+    inside, last = t - start, times.shape[1] - 2
+    k = ((inside - first) / (length / (last + 1))).floor().long() if even else place(inside, times)[0]
+    k = k.clamp(0, last)
+    k = k + (t >= whole(start + pick(times, k + 1))).long() - (t < whole(start + pick(times, k))).long()
+    return k.clamp(0, last), start
+
+
+def _checked(times, values):
+    """A record with its times in whole nanoseconds."""
+    if times.ndim != 1 or len(times) < 2 or len(times) != len(values):
+        found = f"{times.shape} times and {values.shape} values"
+        raise ModelError("Playback", found, "two times or more, and a value for each")
+    times = np.round(times * 1e9) / 1e9
+    if not (np.diff(times) > 0).all() or not np.isfinite(times).all() or not np.isfinite(values).all():
+        found = "times that do not increase" if np.isfinite(times).all() else "times that are not finite"
+        found = found if np.isfinite(values).all() else f"{(~np.isfinite(values)).sum()} values that are not finite"
+        raise ModelError("Playback", found, "increasing times and finite values", "drop or fill the bad rows")
+    return times, values
 
 
 def _slopes(times, values, beyond):

@@ -16,6 +16,7 @@ from typing import Any
 
 import simdl.blocks
 from simdl.block import Block, Declared
+from simdl.blocks.limits import Limit
 from simdl.compile import compile_model
 from simdl.declarations import Declaration, Input, Inputs, Noise, Output, Param, State
 from simdl.diagram import Diagram
@@ -24,6 +25,11 @@ from simdl.methods import Crossing, Method, OutputMethod
 
 ROOT = Path(__file__).resolve().parent.parent
 CASES = "tests/test_library.py"
+FAMILIES = {
+    "sources": "Sources", "logic": "Arithmetic, logic, tables, routing, nonlinearities", "continuous": "Continuous",
+    "discrete": "Sampled", "subsystems": "Subsystems", "control": "Control and implicit equations",
+    "estimation": "Estimation", "sensors": "Sensors", "plants": "Plants", "": "Parts of the blocks above",
+}  # fmt: skip
 KINDS: dict[str, tuple[type[Any], ...]] = {
     "input": (Input, Inputs), "output": (Output, OutputMethod), "parameter": (Param,), "state": (State,),
     "noise": (Noise,), "crossing": (Crossing,),
@@ -79,8 +85,8 @@ def rows(block: type[Declared]) -> Iterator[str]:
 
 def start(declaration: Declaration) -> str:
     """The default of an input or parameter or the initial value of a state, if it is a plain one."""
-    field = {Param: "value", Input: "default", State: "initial"}.get(type(declaration))  # type: ignore[call-overload]
-    value = getattr(declaration, field) if field else None
+    fields = {Param: "value", Input: "default", State: "initial"}
+    value = next((getattr(declaration, name) for kind, name in fields.items() if isinstance(declaration, kind)), None)
     return f"`{value}`" if value is not None and "\n" not in str(value) else ""
 
 
@@ -94,6 +100,8 @@ def remark(declaration: Declaration) -> str:
     text = (getattr(declaration, "doc", "") or "").split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
     limits = [f"{word} {value:g}" for word, value in (("at least", getattr(declaration, "low", None)),
               ("at most", getattr(declaration, "high", None))) if isinstance(value, int | float)]  # fmt: skip
+    if isinstance(declaration, Limit):
+        limits.append(f"at most `{declaration.below}`" if declaration.below else f"at least `{declaration.above}`")
     return "; ".join(part for part in (text, ", ".join(limits)) if part)
 
 
@@ -178,21 +186,26 @@ def section(block: type[Declared]) -> str:
 
 
 def overview() -> str:
-    """A table of all blocks with the first sentence of each."""
-    lines = ["| block | what it is |", "|---|---|"]
-    for block in blocks():
-        first = inspect.cleandoc(block.__doc__ or "").split("\n\n")[0].replace("\n", " ")
-        words = "`".join(escaped(first)).replace("|", "\\|")
-        lines.append(f"| [{block.__name__}](#{block.__name__.lower()}) | {words} |")
-    return "\n".join(lines)
+    """A table for each family, with the first paragraph of each block; what has no case is part of another block."""
+    families = {name: family for name, (family, _) in cases().items()}
+    parts = []
+    for family, title in FAMILIES.items():
+        lines = [f"**{title}**\n", "| block | what it is |", "|---|---|"]
+        for block in blocks():
+            if families.get(block.__name__, "") == family:
+                first = inspect.cleandoc(block.__doc__ or "").split("\n\n")[0].replace("\n", " ")
+                words = "`".join(escaped(first)).replace("|", "\\|")
+                lines.append(f"| [{block.__name__}](#{block.__name__.lower()}) | {words} |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
 
 
 def catalogue() -> str:
     """The page, in Markdown."""
     intro = (
-        "Generated from the declarations, so that it says what the code says. Every library block, by the file that "
-        "holds it; import them from `simdl.blocks`. Shapes are per lane, a scalar where none is given. An output that "
-        "depends on no input at the same instant may close a loop."
+        "Generated from the declarations, so that it says what the code says. Every library block, by family here, by "
+        "file below; import them from `simdl.blocks`. Shapes are per lane, a scalar where none is given. An output "
+        "that depends on no input at the same instant may close a loop."
     )
     parts = ["# Blocks", intro, overview()]
     file = ""

@@ -141,6 +141,7 @@ class TestTheCatalogue:
         page = self.catalogue["catalogue"]()
         for block in self.catalogue["blocks"]():
             assert f"### {block.__name__}\n" in page
+            assert page.count(f"| [{block.__name__}](#") == 1, f"{block.__name__} is in no family"
             assert "__doc__" in vars(block) and block.__doc__, f"{block.__name__} has no docstring"
             assert all(f"| `{name}` |" in page for name in block.declared())
 

@@ -234,7 +234,7 @@ class TestResettable:
 
     def test_each_lane_is_reset_alone(self) -> None:
         model = Reset()
-        run = simulate(model, 1, set={model.pulse.start: torch.tensor([0.2, 0.5, 7.0], dtype=F64)})
+        run = simulate(model, 1, set={model.pulse.at: torch.tensor([0.2, 0.5, 7.0], dtype=F64)})
         assert run.final["integrator.y"].tolist() == pytest.approx([5.0, 5.1, 6.0])
 
 

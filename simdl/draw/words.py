@@ -70,4 +70,5 @@ def formula_text(signal: Any, base: str, path: Callable[[Port], str], inner: boo
         return f"−{args[0]}"
     if signal.op == "getitem":
         return f"{args[0]}[{args[1]}]"
-    return f"{signal.op}({', '.join(args)})"
+    text = f"{signal.op}({', '.join(args)})"
+    return text if len(text) < 36 or len(args) < 3 else f"{signal.op}({args[0]}, …, {args[-1]})"

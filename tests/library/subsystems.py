@@ -68,7 +68,7 @@ class Conditional(Diagram):
 
 def conditional(kind: str) -> Case:
     model = Conditional(kind)
-    starts = {model.pulse.start: torch.tensor([0.0, 0.15, 0.3], dtype=torch.float64)}
+    starts = {model.pulse.at: torch.tensor([0.0, 0.15, 0.3], dtype=torch.float64)}
     return model, dict(until=1.0, every=0.05, solver=RK4(max_step=0.05), set=starts)
 
 
