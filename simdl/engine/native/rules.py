@@ -9,6 +9,7 @@ import simdl.engine.native.rules_moves
 import simdl.engine.native.rules_order
 import simdl.engine.native.rules_pointwise
 import simdl.engine.native.rules_reduce
+import simdl.engine.native.rules_special
 import simdl.engine.native.rules_systems
 import simdl.engine.native.rules_tables  # noqa: F401
 from simdl.engine.native.registry import RULES
