@@ -121,8 +121,8 @@ class GatedIntegrator(Block):
         return torch.where((hold > 0.5) | (held > 0.5), start, x)
 
     @derivative(x)
-    def flow(self, u, hold):
-        return torch.where(hold > 0.5, 0.0, u)
+    def flow(self, u, held):  # by the mode: at the crossing itself, hold is above or below 0.5 by rounding
+        return torch.where(held > 0.5, 0.0, u)
 
     @crossing
     def rises(self, hold):

@@ -42,6 +42,7 @@ from simdl import (
     triggered,
 )
 from simdl.blocks import PI, BouncingBall
+from simdl.engine import choice
 from simdl.engine.native.compiler import find_compiler, why_no_compiler
 from simdl.errors import LoweringError, RunError
 from simdl.random import normal, stream_key, uniform
@@ -287,6 +288,17 @@ class TestNothingChangesIt:
         for place, lane in enumerate(some):
             mine = [(t, path) for number, t, path in run.events if number == place]
             assert mine == [(t, path) for number, t, path in every.events if number == lane]
+
+    @BOTH
+    def test_float32_lanes_beside(self, model: Rich) -> None:
+        """Sixteen to a vector, and compensated sums."""
+        options: dict[str, Any] = dict(solver=STEP, every=0.01, seed=4, dtype=torch.float32)
+        every = native(model, 0.3, set={model.plant.length: LENGTHS}, **options)
+        for lane in (0, 17):
+            alone = native(model, 0.3, set={model.plant.length: LENGTHS[lane]}, ids=[lane], **options)
+            assert_equal(every, alone, rows=[lane])
+        expected = simulate(model, 0.3, engine="torch", set={model.plant.length: LENGTHS}, **options)
+        assert_close(expected, every, rtol=1e-5, atol=1e-5)
 
     @BOTH
     def test_torch_does_the_same(self, model: Rich) -> None:
@@ -556,7 +568,8 @@ class Order(Block):
 
 
 class TestChoice:
-    def test_a_short_run_is_not_compiled(self) -> None:
+    def test_a_short_run_is_not_compiled(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(choice, "WORTH", 2.0)  # `pytest --engine native` sets it to nothing
         run = simulate(Loop(), 0.1, inputs={"r": 1.0})
         assert run.engine == "torch" and "does not pay" in run.why
 
@@ -585,3 +598,15 @@ class TestChoice:
         assert run.engine == "torch" and "SIMDL_CC" in run.why
 
 
+def test_lanes_that_were_reset_receive_nothing_of_before() -> None:
+    """A reset of lanes is done by torch; values that were under way in its queues are then not every lane's."""
+    runs = []
+    for engine in ("native", "torch"):
+        sim = Simulator(RICH, lanes=9, solver=STEP, engine=engine)
+        sim.run_until("200 ms")
+        sim.reset([1, 4])
+        sim.step()
+        sim.run_until("300 ms")
+        runs.append(sim)
+    assert runs[0].engine == "native"
+    assert_same_state(*runs, exact=False)

@@ -75,7 +75,7 @@ class Native:
         laned = tuple(sorted(s.setup.laned))
         recorded = (tuple(s.recorder.paths.items()), s.recorder.step is None)
         return (*recorded, str(s.setup.dtype), repr(s.solver), smooth, timed,
-                laned, self.width)  # fmt: skip
+                laned, self.width, tuple(sorted(self._reset_queues())))  # fmt: skip
 
     def build(self, kinds: Sequence[Kind], plan: Schedule | None = None) -> Built:
         """The library for these kinds of instants, made once for a model and its recorded signals; a new one is tried
@@ -113,6 +113,7 @@ class Native:
     def _queues(self, programs: dict[int, Program]) -> list[Queue]:
         found: dict[str, Queue] = {}
         masked = {p.path for program in programs.values() for p in program.pushes if p.mask is not None}
+        masked |= self._reset_queues()
         for program in programs.values():
             for push in program.pushes:
                 node = next(n for n in self.model.graph.nodes if n.path == push.path)
@@ -122,6 +123,11 @@ class Native:
                 found[push.path] = Queue(len(found), push.path, push.delay, capacity, tuple(push.values),
                                          push.path in masked)  # fmt: skip
         return [Queue(i, q.path, q.delay, q.capacity, q.keys, q.masked) for i, q in enumerate(found.values())]
+
+    def _reset_queues(self) -> set[str]:
+        """Queues in which some value under way is not every lane's: a reset of lanes has emptied theirs."""
+        queues = self.simulator.state.queues
+        return {path for path, queue in queues.items() if any(mask is not None for _, _, mask in queue)}
 
     def prepare(self, end: int) -> None:
         """Trace and compile what a run to `end` needs. Raises LoweringError and CompileError."""
