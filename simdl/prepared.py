@@ -42,7 +42,7 @@ class Prepared:
         self.simulator = self._simulator({})
         self.engine, self.why = self.simulator.decide(self.end)
         self._launch: Launch | None = None
-        if self.engine == "native":
+        if self.engine == "native" and not self.simulator.grad:  # each run is a node of its own of a graph of gradients
             self._launch = self.simulator.launch(self.end)
             self._image = self._launch.blocks.bytes.copy()
             self._fresh = True

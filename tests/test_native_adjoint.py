@@ -32,6 +32,7 @@ from simdl import (
     derivative,
     enabled,
     output,
+    prepare,
     resettable,
     rollout,
     simulate,
@@ -542,6 +543,13 @@ def test_steps_of_an_optimiser_are_those_of_the_torch_engine() -> None:
     assert ends[0][0] == pytest.approx(ends[1][0], rel=1e-11)
     for one, two in zip(ends[0][1], ends[1][1]):
         torch.testing.assert_close(two, one, rtol=1e-11, atol=1e-13)
+
+
+def test_a_prepared_run_has_gradients_each_time() -> None:
+    loop = Balance()
+    again = prepare(loop, 0.2, set={"plant.theta": 0.2}, record=["plant.theta"], solver=STEP, grad=True, engine="native")
+    found = [torch.autograd.grad(again.run()["plant.theta"].values.sum(), [*loop.parameters()]) for _ in range(2)]
+    assert all(torch.equal(one, two) for one, two in zip(*found)) and float(found[0][0].norm()) > 0
 
 
 def test_frozen_weights_have_no_gradient_and_may_be_set_free() -> None:
