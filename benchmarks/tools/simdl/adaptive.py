@@ -31,7 +31,9 @@ def van_der_pol(case: Case, data: Data, engine: str) -> Any:
 
     ready = prepare(block, case.until, set={"x": x0}, solver=solver, every=case.until,
                     **options(engine, case.threads))  # fmt: skip
-    return ready.run, lambda run: {"state": torch.stack([run["x"].values[:, -1], run["v"].values[:, -1]], dim=1).numpy()}
+    return ready.run, lambda run: {
+        "state": torch.stack([run["x"].values[:, -1], run["v"].values[:, -1]], dim=1).numpy()
+    }  # fmt: skip
 
 
 def ball(case: Case, data: Data, engine: str) -> Any:

@@ -121,9 +121,21 @@ def assembled(writer: Writer, programs: Mapping[int, Program], inputs: Sequence[
     }
     if walk is not None:
         macros |= walk_macros(walk, writer, functions)
-    text = [f"#define W {writer.width}", header("mathematics.h"), header("kernels.h"),
-            "#ifdef _OPENMP\n#include <omp.h>\n#endif", CONTEXT, "typedef struct {", *layout.declarations(writer.width), "} block;",
-            "typedef struct {", *writer.members, "  char none;", "} hoisted;", *writer.unit.maps]  # fmt: skip
+    text = [
+        f"#define W {writer.width}",
+        header("mathematics.h"),
+        header("kernels.h"),
+        "#ifdef _OPENMP\n#include <omp.h>\n#endif",
+        CONTEXT,
+        "typedef struct {",
+        *layout.declarations(writer.width),
+        "} block;",
+        "typedef struct {",
+        *writer.members,
+        "  char none;",
+        "} hoisted;",
+        *writer.unit.maps,
+    ]
     text += [f"#define {name} {' '.join(str(value).split(chr(10)))}" for name, value in macros.items()]
     ways = [NOTE, header("walk.h")] if walk is not None else []
     return "\n".join([*text, *writer.functions, *ways, header("loop.h")])
