@@ -103,8 +103,8 @@ class Run:
     """What a simulation recorded.
 
     traces by path; status: lane -> (time in s, text) of failed lanes; events: (lane, t, path) of crossings;
-    engine: which engine ran, and why: what it did or why it was not the other one; accuracy: the largest relative change by half the step on lane 0, over
-    its first 64 quiet segments (NaN when there was none).
+    engine: which engine ran; why: what it did, or why it was not the other one; accuracy: the largest relative change
+    by half the step on lane 0, over its first 64 quiet segments (NaN when there was none).
     """
 
     model: Model
