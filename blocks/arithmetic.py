@@ -11,7 +11,7 @@ from simdl import Block, Input, Inputs, Param, output
 
 
 class Gain(Block):
-    """y = k u; k is a number for all elements of u, or has the shape of u.
+    """y = k u; k is a number for all elements of u, or has the shape of u, or makes a vector of a number.
 
     >>> from simdl import simulate
     >>> float(simulate(Gain(k=3.0), 0, inputs={"u": 2.0})["y"].values[0, 0])
@@ -23,11 +23,11 @@ class Gain(Block):
 
     @output
     def y(self, u, k):
-        return spread(k, u) * u
+        return spread(k, u) * spread(u, k)
 
 
 class Sum(Block):
-    """y = u_0 + u_1 + …
+    """y = u_0 + u_1 + …; a number is added to every element of a vector.
 
     >>> from simdl import Diagram, Output, simulate
     >>> class Three(Diagram):
@@ -44,11 +44,11 @@ class Sum(Block):
 
     @output
     def y(self, u):
-        return sum(u)
+        return sum(alike(u))
 
 
 class Product(Block):
-    """y = u_0 u_1 …
+    """y = u_0 u_1 …, element by element; a number multiplies every element of a vector.
 
     >>> from simdl import Diagram, Output, simulate
     >>> class Power(Diagram):
@@ -65,7 +65,13 @@ class Product(Block):
 
     @output
     def y(self, u):
-        return math.prod(u)
+        return math.prod(alike(u))
+
+
+def alike(signals: tuple[Tensor, ...]) -> list[Tensor]:
+    """Signals with numbers among them shaped to go with the others."""
+    widest = max(signals, key=lambda signal: signal.ndim)
+    return [spread(signal, widest) for signal in signals]
 
 
 def spread(scalar: Tensor, signal: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ class ComplementaryFilter(Block):
 
     `speed` is the derivative of what `slow` measures: a gyroscope and an inclinometer, an inertial speed and a GNSS
     position. Below 1 / tau, y follows `slow`, above it the integral of `speed`; a constant error b of the speed leaves
-    tau b.
+    tau b. Higgins, IEEE Trans. Aerospace and Electronic Systems 11 (1975) 321.
 
     >>> from simdl import simulate
     >>> angle = ComplementaryFilter(tau=1.0, period=0.01)

@@ -3,7 +3,7 @@
 import torch
 
 from simdl import Block, Input, Inputs, output
-from simdl.blocks.arithmetic import spread
+from simdl.blocks.arithmetic import alike, spread
 
 
 class Switch(Block):
@@ -19,6 +19,7 @@ class Switch(Block):
 
     @output
     def y(self, when, a, b):
+        a, b = alike((a, b))
         return torch.where(spread(when, a), a, b)
 
 
@@ -42,8 +43,8 @@ class MultiportSwitch(Block):
 
     @output
     def y(self, u, index):
-        chosen = u[0]
-        for k, signal in enumerate(u[1:], start=1):
+        chosen, *others = alike(u)
+        for k, signal in enumerate(others, start=1):
             chosen = torch.where(spread(index >= k, signal), signal, chosen)
         return chosen
 

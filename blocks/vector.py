@@ -82,6 +82,8 @@ class Extremum(Block):
 
 def along(products: Tensor) -> Tensor:
     """The sum over the last dimension, term by term."""
+    if products.ndim < 2:
+        raise ModelError("a sum over the elements of a vector", "a number", "a vector, as of stack(a, b)")
     return sum(products.unbind(-1)[1:], start=products[..., 0])
 
 

@@ -32,13 +32,17 @@ from simdl.blocks import (
     FirstOrder,
     ForEach,
     Friction,
+    Gain,
     HeatExchanger,
     LimitedIntegrator,
     Lookup1D,
     Lookup2D,
     LookupND,
     MovingAverage,
+    MultiportSwitch,
+    Norm,
     Observer,
+    Product,
     RateLimiter,
     Relay,
     Saturation,
@@ -49,6 +53,7 @@ from simdl.blocks import (
     StatisticalDetector,
     StickSlip,
     Sum,
+    Switch,
     Window,
     Within,
     ZeroPoleGain,
@@ -124,6 +129,7 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
     (lambda: DiscreteTransferFunction([1.0], [0.0, 0.5]), "no more zeros than poles"),
     (lambda: ZeroPoleGain([], [-1 + 1j]), "complex zeros and poles in pairs"),
     (ran(lambda: StatisticalDetector(period=0.1), 1.0), r"targets: the shape \(\)\n.*\(n, 2\)"),
+    (ran(Norm, 1.0), "a vector, as of stack"),
     (ran(lambda: FIR(b=[1.0], period=0.1), [1.0, 2.0]), "filter"),
 ]
 
@@ -163,6 +169,33 @@ def test_a_vector_is_treated_element_by_element(make: Callable[[Any], Any], lane
     for k, value in enumerate(values):
         alone = simulate(Driven(make(0.0), value), 0.5, lanes=lanes)["y"].values
         assert torch.equal(together[..., k], alone)
+
+
+class Mixed(Diagram):
+    """Blocks of a vector and a number."""
+
+    sums, products, scaled, switched, chosen = Output(), Output(), Output(), Output(), Output()
+
+    def __init__(self) -> None:
+        self.v, self.n = Constant(value=[1.0, -2.0, 0.5]), Constant(value=4.0)
+        self.sum, self.product, self.gain = Sum(), Product(), Gain(k=[1.0, 2.0, 3.0])
+        self.switch, self.port = Switch(), MultiportSwitch()
+        self.sum.u, self.product.u, self.gain.u = [self.v.y, self.n.y, 1.0], [self.n.y, self.v.y], self.n.y
+        self.switch.when, self.switch.a, self.switch.b = self.n.y > 5.0, self.n.y, self.v.y
+        self.port.u, self.port.index = [self.v.y, self.n.y], 1
+        self.sums, self.products, self.scaled = self.sum.y, self.product.y, self.gain.y
+        self.switched, self.chosen = self.switch.y, self.port.y
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_a_number_goes_with_every_element_of_a_vector(lanes: int) -> None:
+    run = simulate(Mixed(), 0, lanes=lanes, set={"n.value": torch.arange(4.0, 4.0 + lanes).double()})
+    v, n = torch.tensor([1.0, -2.0, 0.5]).double(), torch.arange(4.0, 4.0 + lanes).double().unsqueeze(1)
+    for name, wanted in (
+        ("sums", v + n + 1.0), ("products", v * n), ("scaled", n * torch.tensor([1.0, 2.0, 3.0])),
+        ("switched", torch.where(n > 5.0, n, v)), ("chosen", n.expand(-1, 3)),
+    ):  # fmt: skip
+        assert torch.equal(run[name].at(0), wanted), name
 
 
 def test_equal_compares_vectors() -> None:
