@@ -157,9 +157,16 @@ class Native:
                 progress(s.t)
 
     def go(self, plan: Schedule) -> None:
-        """Bring the simulator to the end of a plan."""
+        """Bring the simulator to the end of a plan, or leave it where it is: an interruption does nothing by halves."""
         self.built = self.build(plan.kinds, plan)
-        Launch(self, self.built, plan).run()
+        s = self.simulator
+        state, mark = s.state, s.recorder.mark()
+        try:
+            Launch(self, self.built, plan).run()
+        except BaseException:
+            s.state = state
+            s.recorder.rollback(mark)
+            raise
 
     def plan(self, begin: int, end: int, whole: bool = False) -> Schedule:
         """The next instants on the way to `end`: as many as a call does in about half a second, so that the run can be
