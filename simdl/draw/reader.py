@@ -18,7 +18,16 @@ from simdl.diagram import Diagram
 from simdl.draw.rates import Rates, color
 from simdl.draw.sketch import Box, Pin, Wire
 from simdl.draw.text import short
-from simdl.draw.words import block_text, condition_texts, formula_text, is_fixed, port_label, shape_text, value_text
+from simdl.draw.words import (
+    block_text,
+    condition_texts,
+    formula_label,
+    formula_text,
+    is_fixed,
+    port_label,
+    shape_text,
+    value_text,
+)
 from simdl.methods import Crossing, OutputMethod
 from simdl.port import Formula, Port, Signal
 
@@ -316,7 +325,7 @@ class _Reader:
         if known is not None:
             return known
         text = formula_text(formula, frame.path, self.path)
-        box = Box("formula", f"{frame.path}: {formula}", short(text, 34), tip=text, parent=frame)
+        box = Box("formula", f"{frame.path}: {formula}", formula_label(formula, text), tip=text, parent=frame)
         frame.boxes.append(box)
         pin = self.sources[id(frame), id(formula)] = box.add("out", "out", "")
         carriers = dict.fromkeys(self.source(frame, port) for port in self.ends(formula, frame))

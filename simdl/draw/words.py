@@ -70,5 +70,18 @@ def formula_text(signal: Any, base: str, path: Callable[[Port], str], inner: boo
         return f"−{args[0]}"
     if signal.op == "getitem":
         return f"{args[0]}[{args[1]}]"
-    text = f"{signal.op}({', '.join(args)})"
-    return text if len(text) < 36 or len(args) < 3 else f"{signal.op}({args[0]}, …, {args[-1]})"
+    return f"{signal.op}({', '.join(args)})"
+
+
+def formula_label(formula: Formula, text: str, most: int = 34) -> str:
+    """The text of a formula as its box shows it: a long list of arguments is its first and its last.
+
+    >>> from simdl import stack
+    >>> from simdl.blocks import Gain
+    >>> gains = [Gain() for _ in range(9)]
+    >>> formula_label(stack(*(gain.y for gain in gains)), "stack(" + "gain.y, " * 8 + "gain.y)")
+    'stack(gain.y, …, gain.y)'
+    """
+    parts = text.removeprefix(f"{formula.op}(").removesuffix(")").split(", ")
+    listed = len(parts) == len(formula.args) > 2 and text == f"{formula.op}({', '.join(parts)})"
+    return short(f"{formula.op}({parts[0]}, …, {parts[-1]})" if listed and len(text) > most else text, most)
