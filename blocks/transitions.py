@@ -88,15 +88,15 @@ class Chart:
             {n: m for n, m in own.items() if isinstance(m, Action)},
             kept, (*kept, *(n for n, m in own.items() if isinstance(m, State))),
         )  # fmt: skip
-        for rule in chart.transitions.values():
-            for time in (rule.after, rule.before):
+        for one in chart.transitions.values():
+            for time in (one.after, one.before):
                 if isinstance(time, Param):
                     time.dtype = time.dtype or torch.float64  # 0.3 in float32 is later than a tick at 0.3
         states = chart.states
         if isinstance(states, str) or len(set(states)) < len(states):
             raise ModelError(f"{chart.name}.states", f"{states!r}", 'names, each once, such as "idle", "heating"')
         known = [n for n, m in own.items() if isinstance(m, Input | Inputs | Param | State | Output)]
-        for name, rule in (chart.transitions | chart.actions).items():
+        for name, rule in chart.rules().items():
             for state in chart.mentioned(rule):
                 chart.index(state, name)
             for read in reads(rule):
@@ -104,6 +104,9 @@ class Chart:
                     wanted = "inputs, states, parameters and outputs of the machine, t, dt and elapsed"
                     raise ModelError(f"{chart.name}.{name}", f"reads {read!r}", wanted, names=known, wrong=read)
         return chart
+
+    def rules(self) -> dict[str, "Transition | Action"]:
+        return {**self.transitions, **self.actions}
 
     def mentioned(self, rule: Transition | Action) -> tuple[str, ...]:
         if isinstance(rule, Action):
@@ -120,7 +123,7 @@ class Chart:
     def names(self) -> list[str]:
         """What the rules read: an output that actions set, as it last was, is the state last_…"""
         found: dict[str, None] = {}
-        for rule in (*self.transitions.values(), *self.actions.values()):
+        for rule in self.rules().values():
             times = (rule.after, rule.before) if isinstance(rule, Transition) else ()
             for name in (*reads(rule), *(time.name for time in times if isinstance(time, Param))):
                 if name != "elapsed":
@@ -130,7 +133,7 @@ class Chart:
     def parts(self) -> tuple[Any, ...]:
         """What a model's hash is made of."""
         found: list[Any] = [self.states]
-        for rule in (*self.transitions.values(), *self.actions.values()):
+        for rule in self.rules().values():
             if isinstance(rule, Action):
                 found += [rule.when, rule.state, rule.function]
             else:

@@ -8,18 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from torch import nn
-
-from simdl.block import Block, Declared, subports
-from simdl.clock import period_text
+from simdl.block import Declared, subports
 from simdl.compile import Model
-from simdl.declarations import Input, Inputs, Output, Param, State
+from simdl.declarations import Input, Inputs, Output, Param
 from simdl.diagram import Diagram
+from simdl.draw.boxes import Boxes
 from simdl.draw.rates import Rates, color
 from simdl.draw.sketch import Box, Pin, Wire
 from simdl.draw.text import short
 from simdl.draw.words import (
-    block_text,
     condition_texts,
     formula_label,
     formula_text,
@@ -28,7 +25,7 @@ from simdl.draw.words import (
     shape_text,
     value_text,
 )
-from simdl.methods import Crossing, OutputMethod
+from simdl.methods import OutputMethod
 from simdl.port import Formula, Port, Signal
 
 Side = Literal["in", "out"]
@@ -40,14 +37,11 @@ def read(model: Model, depth: int | None = None) -> tuple[Box, Rates]:
     return reader.run(), reader.rates
 
 
-class _Reader:
+class _Reader(Boxes):
     def __init__(self, model: Model, depth: int | None) -> None:
-        self.model, self.depth, self.rates = model, depth, Rates(model)
-        self.paths = model.flat.paths
-        self.shown: dict[int, Box] = {}  # id of a block or diagram -> the box that stands for it
+        super().__init__(model, depth)
         self.sources: dict[tuple[int, Any], Pin] = {}  # (frame, signal) -> the pin inside that carries it
         self.drivers: dict[Pin, Wire] = {}
-        self.frames: list[tuple[Declared, Box]] = []
 
     def run(self) -> Box:
         owner = self.model.root
@@ -73,50 +67,6 @@ class _Reader:
         self.units(root)
         return root
 
-    # Boxes.
-
-    def frame(self, owner: Diagram, frame: Box, level: int) -> None:
-        self.shown[id(owner)] = frame
-        self.frames.append((owner, frame))
-        for child in owner.children():
-            if not isinstance(child, Diagram):
-                self.leaf(child, frame, self.paths[id(child)])
-                continue
-            path = self.paths[id(child)]
-            words = [type(child).__name__, *condition_texts(child)]
-            box = Box("frame", path, short(child.label), tuple(short(w, 60) for w in words), path, parent=frame)
-            box.rate = self.rates.within(path)
-            frame.boxes.append(box)
-            if self.depth is None or level < self.depth:
-                self.frame(child, box, level + 1)
-            else:
-                self.closed(child, box)
-
-    def closed(self, owner: Diagram, box: Box) -> None:
-        box.kind = "closed"
-        count = len(list(owner.leaves()))
-        box.lines = (*box.lines, f"{count} block{'s' if count != 1 else ''} inside")
-        stack: list[Declared] = [owner]
-        while stack:
-            one = stack.pop()
-            self.shown[id(one)] = box
-            stack.extend(one.children() if isinstance(one, Diagram) else ())
-
-    def leaf(self, block: Declared, frame: Box, path: str) -> None:
-        assert isinstance(block, Block)
-        rate = self.rates.of[path]
-        network = any(isinstance(value, nn.Module) for value in vars(block).values())
-        lines = [short(type(block).__name__, 32)]
-        if not any(condition.kind == "triggered" for condition in block.conditions):
-            lines.append(rate.text + (f", latency {period_text(block.latency_ns)}" if block.latency_ns else ""))
-        lines += ["network"] if network else []
-        lines += [f"◇ {short(n)}" for n, d in type(block).declared().items() if isinstance(d, Crossing)]
-        lines += [short(words, 60) for words in condition_texts(block)]
-        box = Box("network" if network else "block", path, short(block.label or type(block).__name__), tuple(lines))
-        box.tip, box.rate, box.parent = f"{path or self.model.name}: {block_text(block)}", rate, frame
-        frame.boxes.append(box)
-        self.shown[id(block)] = box
-
     def alone(self, block: Declared, root: Box) -> None:
         """A block without a diagram: its inputs from outside, its outputs to the outside."""
         box = self.shown[id(block)]
@@ -128,40 +78,6 @@ class _Reader:
             if isinstance(declaration, Output | OutputMethod):
                 outside = self.border(root, "output", name, short(name), declaration.unit)
                 self.join(root, self.outlet(box, block, name), outside.ins[0])
-
-    # Pins.
-
-    def entrance(self, frame: Box, key: str, label: str, unit: str = "", shape: str = "") -> Pin:
-        """The pin inside a frame of something that comes in, made with its outer pin when there is none yet."""
-        inner = next((b for b in frame.boxes if b.kind == "input" and b.path == key), None)
-        if inner is None:
-            inner = self.border(frame, "input", key, label + shape, unit)
-        return inner.outs[0]
-
-    def border(self, frame: Box, kind: Literal["input", "output"], key: str, label: str, unit: str) -> Box:
-        box = Box(kind, key, label, tip=key, parent=frame)
-        box.add("out" if kind == "input" else "in", key, "", unit)
-        frame.boxes.append(box)
-        if frame.parent is not None:
-            box.outer = frame.add("in" if kind == "input" else "out", key, label, unit)
-            box.outer.inner = box
-        return box
-
-    def outlet(self, box: Box, owner: Declared, name: str) -> Pin:
-        """The pin at which an output, state or crossing of a block or of a closed diagram leaves its box."""
-        base, path = box.path, self.paths[id(owner)]
-        key = f"{path}.{name}" if path else name
-        label = key[len(base) + 1 :] if base else name
-        found = box.pin("out", label)
-        if found is None:
-            declaration = type(owner).declared()[name]
-            mark: Literal["", "crossing"] = "crossing" if isinstance(declaration, Crossing) else ""
-            found = box.add("out", label, short(label) + shape_text(declaration), declaration.unit, mark)
-            if isinstance(owner, Block) and owner.latency_ns and not isinstance(declaration, State):
-                found.delay = f"+{period_text(owner.latency_ns)}"
-        return found
-
-    # Wires.
 
     def wire(self, frame_owner: Declared, frame: Box) -> None:
         assert isinstance(frame_owner, Diagram)
