@@ -64,7 +64,7 @@ def progress(title: str, total: float, shown: bool | None = None, unit: str = ""
 
         def render(self, task: Task) -> Text:
             speed = task.finished_speed or task.speed
-            return Text(f"{speed:.3g} {unit}/s" if speed else "")
+            return Text(f"{speed:.3g} {unit}/s" if speed else "", no_wrap=True)
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                TextColumn("left"), TimeRemainingColumn())  # fmt: skip

@@ -401,6 +401,17 @@ class TestFailures:
         good = [0, 1, 3, 5, 6, 7, 8]
         assert_equal(run, native(model, 1, **self.options(good), ids=good), rows=good)
 
+    def test_one_of_1024_fails(self) -> None:
+        """The other 1023 are bit-identical to a run in which it does not."""
+        model, slopes = Ticking(Fragile()), torch.linspace(0.0, 0.9, 1024, dtype=torch.float64)
+        runs = []
+        for slope in (3.0, 0.0):
+            slopes[511] = slope
+            runs.append(native(model, 1, set={"block.slope": slopes}, every=0.05, solver=RK4(max_step="10 ms")))
+        others = [lane for lane in range(1024) if lane != 511]
+        assert list(runs[0].status) == [511] and not runs[1].status
+        assert_equal(*runs, rows=others, of=others)
+
     def test_strict_runs_raise_for_the_first(self) -> None:
         with pytest.raises(RunError, match="lane 4.*is not finite|lane 2.*is not finite"):
             native(Ticking(Fragile()), 1, strict=True, **self.options())

@@ -187,7 +187,8 @@ class _Timer:
 
 
 def confirm(scenario: Scenario, campaign: Campaign, worst: int = 3) -> list[Confirmed]:
-    """Repeat the worst lanes of each requirement with half the step and another method: the error bar."""
+    """Repeat the worst lanes of each requirement with half the step on the torch engine, whichever ran them, and with
+    another method: the error bar."""
     found: list[Confirmed] = []
     sound = {name: campaign.worst(name, worst + len(campaign.status)) for name in campaign.margins}
     wanted = {name: [i for i in lanes if i not in campaign.status][:worst] for name, lanes in sound.items()}
@@ -196,7 +197,8 @@ def confirm(scenario: Scenario, campaign: Campaign, worst: int = 3) -> list[Conf
         return found
     job = campaign.job
     repeated = [
-        margins(job.simulate(ids, solver=solver)[0], job.requirements, job.every) for solver in _others(scenario, job)
+        margins(job.simulate(ids, solver=solver, engine=engine)[0], job.requirements, job.every)
+        for solver, engine in zip(_others(scenario, job), ("torch", "auto"), strict=True)
     ]
     rows = {int(lane): row for row, lane in enumerate(ids)}
     places = {int(lane): row for row, lane in enumerate(campaign.ids)}
