@@ -12,7 +12,7 @@ from simdl.blocks.bus import Bus
 from simdl.blocks.complementary import AttitudeFilter, ComplementaryFilter
 from simdl.blocks.continuous import FirstOrder, Integrator, StateSpace, StateSpaceD
 from simdl.blocks.control import PI, PID, ContinuousPID
-from simdl.blocks.delay import Interpolation, Samples, TransportDelay
+from simdl.blocks.delay import TransportDelay
 from simdl.blocks.detector import StatisticalDetector
 from simdl.blocks.discrete import (
     DiscreteDerivative,
@@ -60,7 +60,7 @@ from simdl.blocks.thermistor import BetaThermistor, SteinhartHart, Thermistor
 from simdl.blocks.transfer import LeadLag, Notch, Rational, RationalD, SecondOrder, TransferFunction, ZeroPoleGain
 from simdl.blocks.transitions import during, on_entry, on_exit, transition
 from simdl.blocks.unscented import UnscentedKalmanFilter
-from simdl.blocks.variable_delay import VariableDelay, VariableInterpolation
+from simdl.blocks.variable_delay import VariableDelay
 from simdl.blocks.vector import Dot, Extremum, MatrixGain, Norm
 from simdl.blocks.vehicles import DynamicBicycle, KinematicBicycle, LongitudinalVehicle, PacejkaBicycle
 from simdl.blocks.window import Decimate, Delay, Window
@@ -74,15 +74,14 @@ __all__ = [
     "DiscreteTransferFunction", "Dot", "DoublePendulum", "DynamicBicycle", "Edge", "Epileptor", "Equal",
     "ExtendedKalmanFilter", "Extremum", "FirstOrder", "ForEach", "FrameTransform", "Friction", "Gain",
     "GatedIntegrator", "GaussMarkov", "Gyroscope", "HeatExchanger", "HeatedPMSM", "Hold", "IncrementalEncoder",
-    "InertialSensor", "Integrator", "Interpolation", "JansenRit", "JitteredSample", "KalmanFilter", "KinematicBicycle",
-    "Latch", "LeadLag", "LimitedIntegrator", "LongitudinalVehicle", "Lookup1D", "Lookup2D", "LookupND",
-    "MagneticLevitation", "MassSpringDamper", "MatrixGain", "MotorHeat", "MovingAverage", "MultiportSwitch",
-    "Multisine", "Mux", "Norm", "Notch", "Observer", "PacejkaBicycle", "Pendulum", "Playback", "Product", "Pulse",
-    "Quadrotor", "Quantiser", "Ramp", "RandomWalk", "RateLimiter", "RateTransition", "Rational", "RationalD", "Relay",
-    "ResettableIntegrator", "Room", "SampleClock", "SampledObserver", "Samples", "Saturation", "SecondOrder", "Select",
-    "SensorChain", "Sine", "Solve", "SpecificForce", "Staircase", "StateMachine", "StateSpace", "StateSpaceD",
-    "StatisticalDetector", "SteadyKalmanFilter", "SteinhartHart", "Step", "StickSlip", "Sum", "Switch", "Thermistor",
-    "Time", "TransferFunction", "TransportDelay", "TwoTanks", "UnitDelay", "UnscentedKalmanFilter", "VariableDelay",
-    "VariableInterpolation", "Variant", "WhiteNoise", "Window", "Within", "ZeroPoleGain", "during", "on_entry",
-    "on_exit", "transition",
+    "InertialSensor", "Integrator", "JansenRit", "JitteredSample", "KalmanFilter", "KinematicBicycle", "Latch",
+    "LeadLag", "LimitedIntegrator", "LongitudinalVehicle", "Lookup1D", "Lookup2D", "LookupND", "MagneticLevitation",
+    "MassSpringDamper", "MatrixGain", "MotorHeat", "MovingAverage", "MultiportSwitch", "Multisine", "Mux", "Norm",
+    "Notch", "Observer", "PacejkaBicycle", "Pendulum", "Playback", "Product", "Pulse", "Quadrotor", "Quantiser", "Ramp",
+    "RandomWalk", "RateLimiter", "RateTransition", "Rational", "RationalD", "Relay", "ResettableIntegrator", "Room",
+    "SampleClock", "SampledObserver", "Saturation", "SecondOrder", "Select", "SensorChain", "Sine", "Solve",
+    "SpecificForce", "Staircase", "StateMachine", "StateSpace", "StateSpaceD", "StatisticalDetector",
+    "SteadyKalmanFilter", "SteinhartHart", "Step", "StickSlip", "Sum", "Switch", "Thermistor", "Time",
+    "TransferFunction", "TransportDelay", "TwoTanks", "UnitDelay", "UnscentedKalmanFilter", "VariableDelay", "Variant",
+    "WhiteNoise", "Window", "Within", "ZeroPoleGain", "during", "on_entry", "on_exit", "transition",
 ]  # fmt: skip

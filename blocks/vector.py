@@ -38,7 +38,18 @@ class MatrixGain(Block):
 
 
 class Dot(Block):
-    """y = a_0 b_0 + a_1 b_1 + … of two vectors (n,)."""
+    """y = a_0 b_0 + a_1 b_1 + … of two vectors (n,).
+
+    >>> from simdl import Diagram, Output, simulate
+    >>> class Power(Diagram):
+    ...     y = Output(unit="W")
+    ...     def __init__(self):
+    ...         self.dot = Dot()
+    ...         self.dot.a, self.dot.b = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0])
+    ...         self.y = self.dot.y
+    >>> float(simulate(Power(), 0)["y"].at(0))
+    11.0
+    """
 
     a, b = Input(), Input()
 
@@ -48,7 +59,7 @@ class Dot(Block):
 
 
 class Norm(Block):
-    """y = |u|, the length of a vector (n,). Its gradient at zero is zero."""
+    """y = |u|, the length of a vector (n,). Its gradient at zero is zero; see `MatrixGain` for an example."""
 
     u = Input()
 
@@ -59,7 +70,19 @@ class Norm(Block):
 
 
 class Extremum(Block):
-    """low and high: the least and the greatest element of a vector (n,), and where they are: the first such index."""
+    """low and high: the least and the greatest element of a vector (n,), and where they are: the first such index.
+
+    >>> from simdl import Diagram, Output, simulate
+    >>> class Best(Diagram):
+    ...     y, k = Output(), Output()
+    ...     def __init__(self):
+    ...         self.best = Extremum()
+    ...         self.best.u = torch.tensor([1.0, 7.0, 3.0])
+    ...         self.y, self.k = self.best.high, self.best.highest
+    >>> run = simulate(Best(), 0)
+    >>> float(run["y"].at(0)), int(run["k"].at(0))
+    (7.0, 1)
+    """
 
     u = Input()
 

@@ -28,7 +28,7 @@ CASES = "tests/test_library.py"
 FAMILIES = {
     "sources": "Sources", "logic": "Arithmetic, logic, tables, routing, nonlinearities", "continuous": "Continuous",
     "discrete": "Sampled", "subsystems": "Subsystems", "control": "Control and implicit equations",
-    "estimation": "Estimation", "sensors": "Sensors", "plants": "Plants", "": "Parts of the blocks above",
+    "estimation": "Estimation", "sensors": "Sensors", "plants": "Plants",
 }  # fmt: skip
 KINDS: dict[str, tuple[type[Any], ...]] = {
     "input": (Input, Inputs), "output": (Output, OutputMethod), "parameter": (Param,), "state": (State,),
@@ -41,7 +41,7 @@ def blocks() -> Iterator[type[Declared]]:
     for module in sorted(m.name for m in pkgutil.walk_packages(simdl.blocks.__path__, "simdl.blocks.")):
         for name, value in vars(import_module(module)).items():
             if isinstance(value, type) and issubclass(value, Block | Diagram):
-                if value.__module__ == module and not name.startswith("_"):
+                if value.__module__ == module and name in simdl.blocks.__all__:
                     yield value
 
 
@@ -186,13 +186,13 @@ def section(block: type[Declared]) -> str:
 
 
 def overview() -> str:
-    """A table for each family, with the first paragraph of each block; what has no case is part of another block."""
+    """A table for each family, with the first paragraph of each block."""
     families = {name: family for name, (family, _) in cases().items()}
     parts = []
     for family, title in FAMILIES.items():
         lines = [f"**{title}**\n", "| block | what it is |", "|---|---|"]
         for block in blocks():
-            if families.get(block.__name__, "") == family:
+            if families.get(block.__name__) == family:
                 first = inspect.cleandoc(block.__doc__ or "").split("\n\n")[0].replace("\n", " ")
                 words = "`".join(escaped(first)).replace("|", "\\|")
                 lines.append(f"| [{block.__name__}](#{block.__name__.lower()}) | {words} |")

@@ -74,4 +74,3 @@ CASES: dict[str, Callable[[], Case]] = {
         delay=Step(at=0.6, before=0.23, after=0.31),
     ),
 }  # fmt: skip
-CASES["VariableInterpolation"] = CASES["VariableDelay"]  # its part
