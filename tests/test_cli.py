@@ -164,7 +164,7 @@ def test_codesign_runs_to_its_page_resumes_and_says_what_is_missing(simdl: Any) 
     done = simdl(*asked)
     page = json.loads(done.stdout)
     assert done.exit_code in (0, 1) and page["complete"]
-    assert [s["title"] for s in page["sections"]][:2] == ["Summary", "The loop failing, then fixed"]
+    assert [s["title"] for s in page["sections"]][:3] == ["Summary", "The loop", "The loop failing, then fixed"]
     before = {p: p.stat().st_mtime_ns for p in Path("c").rglob("*.safetensors")}
     assert json.loads(simdl(*asked).stdout)["requirements"] == page["requirements"]
     assert {p: p.stat().st_mtime_ns for p in Path("c").rglob("*.safetensors")} == before  # nothing is done twice
