@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,7 +21,7 @@ class FailedLanes:
     """What a simulator does about lanes that are not finite, or that a segment has given up."""
 
     def __init__(self, simulator: Simulator) -> None:
-        self.simulator = simulator
+        self.simulator: Simulator = weakref.proxy(simulator)  # no cycle: a run is freed when it is let go
         self._base: Env = {}  # parameters and constants while frozen lanes compute on others' values
 
     def found(self, reasons: list[tuple[Tensor, str]]) -> Tensor | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -437,7 +438,7 @@ class _Inputs:
     """`sim.inputs["r"] = …`: the external inputs, replaced from the next instant on."""
 
     def __init__(self, simulator: Simulator) -> None:
-        self._simulator = simulator
+        self._simulator: Simulator = weakref.proxy(simulator)
 
     def __setitem__(self, port: str | Signal, value: Any) -> None:
         setups.set_input(self._simulator.setup, port, value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -54,7 +55,7 @@ class Native:
     """The native engine of one simulator."""
 
     def __init__(self, simulator: Simulator, threads: int | None = None) -> None:
-        self.simulator = simulator
+        self.simulator: Simulator = weakref.proxy(simulator)
         self.model = simulator.model
         self.threads = threads or torch.get_num_threads()
         self.walks = simulator.solver.adaptive or bool(self.model.crossings) or simulator.segments.events
@@ -111,18 +112,18 @@ class Native:
         return _declared(load(source, check=self.check))
 
     def _queues(self, programs: dict[int, Program]) -> list[Queue]:
-        found: dict[str, Queue] = {}
+        """The queue of every delayed node: values may be under way in a stretch in which it does not tick."""
+        found: list[Queue] = []
         masked = {p.path for program in programs.values() for p in program.pushes if p.mask is not None}
         masked |= self._reset_queues()
-        for program in programs.values():
-            for push in program.pushes:
-                node = next(n for n in self.model.graph.nodes if n.path == push.path)
-                assert isinstance(node.clock, int)
-                clock = self.model.clocks[node.clock]
-                capacity = int(push.delay * clock.denominator // clock.numerator) + 3
-                found[push.path] = Queue(len(found), push.path, push.delay, capacity, tuple(push.values),
-                                         push.path in masked)  # fmt: skip
-        return [Queue(i, q.path, q.delay, q.capacity, q.keys, q.masked) for i, q in enumerate(found.values())]
+        for node in self.model.graph.nodes:
+            if not node.delay or not isinstance(node.clock, int):
+                continue
+            clock = self.model.clocks[node.clock]
+            capacity = int(node.delay * clock.denominator // clock.numerator) + 3
+            keys = tuple(dict.fromkeys(k for k in (*node.writes, *node.names.values()) if k in self.model.held))
+            found.append(Queue(len(found), node.path, node.delay, capacity, keys, node.path in masked))
+        return found
 
     def _reset_queues(self) -> set[str]:
         """Queues in which some value under way is not every lane's: a reset of lanes has emptied theirs."""

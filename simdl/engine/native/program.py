@@ -56,6 +56,12 @@ class Writer:
             if size:
                 self.layout.add(name, kind, size)
         self.changing = len(self.layout.slots)
+        for q in queues:
+            for j, key in enumerate(q.keys):
+                kind, size = lowering.state_names[f"held:{key}"]
+                self.layout.add(f"queue:{q.number}:{j}", kind, q.capacity * size)
+            if q.masked:
+                self.layout.add(f"queue:{q.number}:mask", "b1", q.capacity)
 
     # -- reading and writing slots --------------------------------------------------------------------------------
 

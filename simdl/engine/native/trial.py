@@ -69,7 +69,7 @@ def _end(native: Native, built: Built, reference: Simulator, plan: Schedule) -> 
 def _first_lanes(simulator: Simulator) -> Simulator:
     """A simulator of the first lanes, in the torch engine."""
     lanes = min(LANES, simulator.lanes)
-    kind = type(simulator)
+    kind = simulator.__class__  # of the simulator behind a weak reference
     settings, inputs = simulator.given
     arguments = {**simulator._arguments, "engine": "torch", "strict": False}
     plain = {name: value for name, value in inputs.items() if not isinstance(value, Declared)}
