@@ -33,7 +33,7 @@ class Total:
     shape: tuple[int, ...]
 
 
-class Differentiating(Tracer):
+class Differentiating(Tracer):  # type: ignore[no-untyped-call]
     """A tracer that records with gradients.
 
     wanted: whether the input of this name is differentiated for."""

@@ -7,14 +7,14 @@ needs, and that cost more to compute again than to keep.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from simdl.engine.native.backward import Joint
 from simdl.engine.native.differentiating import Differentiating
-from simdl.engine.native.emit import Access, Body, Sink
+from simdl.engine.native.emit import Access, Body, Sink, Unit
 from simdl.engine.native.ir import INSTANT, LANE, STAGE, Value
 from simdl.engine.native.layout import ALIGNED, MEMORY
 from simdl.engine.native.lower import Lowering, Program
@@ -34,6 +34,19 @@ class Record:
     slots: tuple[str, ...] = ()
     residuals: dict[int, int] = field(default_factory=dict)
     bytes: int = 0
+
+
+class BackBody(Body):
+    """The statements of a back program; arrays of residuals are used where they are."""
+
+    def __init__(
+        self, unit: Unit, inputs: Callable[[Value], Access | None], residual: Callable[[Value], str | None]
+    ) -> None:
+        super().__init__(unit, inputs)
+        self.residual = residual
+
+    def stored(self, v: Value) -> str:
+        return self.residual(v) or super().stored(v)
 
 
 class Tape(Writer):
@@ -89,11 +102,13 @@ class Tape(Writer):
 
     def kept(self, record: Record, value: Value) -> Access | None:
         """How to read or write a residual."""
+        place = self.residual(record, value)
+        return None if place is None else lambda e: f"{place}[{e}][l]"
+
+    def residual(self, record: Record, value: Value) -> str | None:
+        """The array of a residual."""
         at = record.residuals.get(value.index)
-        if at is None:
-            return None
-        kind = MEMORY[value.type][0]
-        return lambda e: f"(({kind} (*)[W])(k->z + {at}))[{e}][l]"
+        return None if at is None else f"(({MEMORY[value.type][0]} (*)[W])(k->z + {at}))"
 
     # -- what to keep ---------------------------------------------------------------------------------------------
 
@@ -169,7 +184,7 @@ class Tape(Writer):
     def back(self, name: str, joint: Joint, record: Record, within: bool) -> None:
         """A back program."""
         base = self.inputs if within else self.instant_inputs
-        body = Body(self.unit, lambda v: self.kept(record, v) or base(v))
+        body = BackBody(self.unit, lambda v: self.kept(record, v) or base(v), lambda v: self.residual(record, v))
         sinks: list[Sink] = []
         for slot, value in joint.back.stores.items():
             label = self.layout.add(slot, value.type, value.size).label
