@@ -66,6 +66,9 @@ class Gyroscope(InertialSensor):
     white: Param = Param(0.007 * DEGREE, unit="rad/s/sqrt(Hz)", low=0.0)
     instability: Param = Param(10.0 * DEGREE / 3600, unit="rad/s", low=0.0)
     limit: Param = Param(2000.0 * DEGREE, unit="rad/s", low=0.0)
+    bias: Param = Param([0.0, 0.0, 0.0], unit="rad/s")
+    walk: Param = Param(0.0, unit="rad/s/sqrt(s)", low=0.0)
+    step: Param = Param(0.0, unit="rad/s", low=0.0)
 
 
 class Accelerometer(InertialSensor):
@@ -83,6 +86,9 @@ class Accelerometer(InertialSensor):
     white: Param = Param(120e-6 * STANDARD_GRAVITY, unit="m/s^2/sqrt(Hz)", low=0.0)
     instability: Param = Param(0.03e-3 * STANDARD_GRAVITY, unit="m/s^2", low=0.0)
     limit: Param = Param(16.0 * STANDARD_GRAVITY, unit="m/s^2", low=0.0)
+    bias: Param = Param([0.0, 0.0, 0.0], unit="m/s^2")
+    walk: Param = Param(0.0, unit="m/s^2/sqrt(s)", low=0.0)
+    step: Param = Param(0.0, unit="m/s^2", low=0.0)
 
 
 class SpecificForce(Block):
