@@ -102,7 +102,8 @@ class Trace:
 class Run:
     """What a simulation recorded.
 
-    traces by path; status: lane -> (time in s, text) of failed lanes; events: (lane, t, path) of crossings;
+    traces by path; status: lane -> (time in s, text) of failed lanes; events: (lane, t, path) of crossings, in
+    order of time, then of lanes;
     engine: which engine ran; why: what it did, or why it was not the other one; accuracy: the largest relative change
     by half the step on lane 0, over its first 64 quiet segments (NaN when there was none).
     """

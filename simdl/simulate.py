@@ -107,7 +107,7 @@ def finished(simulator: Simulator) -> Run:
         simulator.setup.seed,
         simulator.engine,
         dict(state.status),
-        tuple(simulator.recorder.events),
+        tuple(sorted(simulator.recorder.events, key=lambda event: (event[1], event[0]))),
         simulator.accuracy,
         final,
         simulator.why,

@@ -386,7 +386,43 @@ class Fragile(Block):
         return -slope, torch.log(x)
 
 
+class Odd(Block):
+    """What is called in torch at its ticks and gives NaN in some lanes after a while."""
+
+    u, y = Input(), Output()
+    least: Param = Param(0.25)
+    total = State(0.0)
+
+    @tick
+    def step(self, u, least, total):  # type: ignore[no-untyped-def]
+        y = torch.log(torch.special.bessel_j0(u) - least)
+        return dict(y=y, total=total + y)
+
+
+class Calling(Diagram):
+    x = Output()
+
+    def __init__(self, plant: Block) -> None:
+        self.plant, self.odd, self.meter = plant, Odd(period="10 ms", latency="15 ms"), Meter(period="20 ms")
+        self.odd.u = self.meter.u = self.plant.theta
+        self.plant.torque = 0.1 * self.odd.y
+        self.x = self.plant.theta
+
+
 class TestFailures:
+    @pytest.mark.parametrize("plant", [Plain, Swing])
+    def test_in_what_is_called_in_torch(self, plant: Any) -> None:
+        model = Calling(plant())
+        least = torch.linspace(0.2, 0.9999, 21, dtype=torch.float64)
+        options: dict[str, Any] = dict(every=0.007, solver=STEP)
+        run = native(model, 0.6, set={model.odd.least: least}, **options)
+        expected = simulate(model, 0.6, engine="torch", set={model.odd.least: least}, **options)
+        assert "odd.step in torch at its ticks" in run.why
+        assert dict(run.status) == dict(expected.status) and 0 < len(run.status) < 21
+        assert_close(run, expected)
+        good = [lane for lane in range(21) if lane not in run.status]
+        assert_equal(run, native(model, 0.6, set={model.odd.least: least[good]}, ids=good, **options), rows=good)
+
     RATES = torch.tensor([0.1, 0.2, 3.0, 0.3, 1.5, 0.0, 0.4, 0.5, 0.6], dtype=torch.float64)
 
     def options(self, rows: Any = slice(None)) -> dict[str, Any]:
