@@ -64,10 +64,12 @@ def ramp(first: float, last: float, lanes: int) -> Tensor:
 class Balance(Diagram):
     """A cart-pole balanced by a network."""
 
-    def __init__(self, latency: str | None = None) -> None:
+    def __init__(self, latency: str | None = None, module: nn.Module | None = None) -> None:
         torch.manual_seed(3)
         self.plant = CartPole()
-        module = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1)).double()
+        module = (
+            module or nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1)).double()
+        )
         names = ("x", "v", "theta", "omega")
         more = {} if latency is None else {"latency": latency}
         self.net = Network(module, period="20 ms", inputs=names, outputs=("force",), **more)
@@ -342,6 +344,54 @@ def test_gradients_are_those_of_eager_autograd(name: str) -> None:
     same(found, expected, case.tolerance)
 
 
+class Attending(nn.Module):
+    """Attention over three scaled copies of the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention, self.last = nn.MultiheadAttention(4, 2, batch_first=True), nn.Linear(4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x[:, None, :] * torch.tensor([[1.0], [0.5], [0.2]], dtype=x.dtype)
+        found: Tensor = self.last(self.attention(rows, rows, rows)[0].mean(1))
+        return found
+
+
+def normalised() -> nn.Module:
+    return nn.Sequential(
+        nn.utils.parametrizations.weight_norm(nn.Linear(4, 6)), nn.LayerNorm(6), nn.GELU(), nn.Linear(6, 7),
+        nn.BatchNorm1d(7), nn.LogSigmoid(), nn.utils.parametrizations.spectral_norm(nn.Linear(7, 1)),
+    )  # fmt: skip
+
+
+MODULES: dict[str, Callable[[], nn.Module]] = {
+    "normalised": normalised,
+    "attention": Attending,
+    "wide": lambda: nn.Sequential(nn.Linear(4, 40), nn.Tanh(), nn.Linear(40, 33), nn.SiLU(), nn.Linear(33, 1)),
+    "gated": lambda: nn.Sequential(
+        nn.Linear(4, 8), nn.GLU(), nn.Softmax(-1), nn.Linear(4, 6), nn.PReLU(), nn.Linear(6, 1)
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", [F64, torch.float32], ids=["float64", "float32"])
+@pytest.mark.parametrize("name", MODULES)
+def test_gradients_of_weights_of_many_layers(name: str, dtype: torch.dtype) -> None:
+    """A network may compute in float32 in a run in float64; torch's sums are then as inexact."""
+    torch.manual_seed(1)
+    loop = Balance(module=MODULES[name]().to(dtype).eval())
+    case = Case(
+        lambda: loop,
+        {"plant.theta": ramp(0.1, 0.3, 9)},
+        dict(record=["plant.theta"], every=0.02, solver=STEP),
+        until=0.3,
+    )
+    _, expected, _ = gradients(case, loop, "torch")
+    _, found, run = gradients(case, loop, "native")
+    assert run.engine == "native"
+    same(found, expected, 1e-12 if dtype == F64 else 1e-4)
+
+
 # -- the same however it is done --------------------------------------------------------------------------------------
 
 
@@ -352,13 +402,13 @@ def test_gradients_are_those_of_eager_autograd(name: str) -> None:
 )
 def test_pieces_of_the_tape_do_not_change_a_bit(name: str, checkpoint: int) -> None:
     case = CASES[name]
-    model = MODELS.setdefault(name, case.model())
+    model = SHARED.setdefault(name, case.model())
     _, whole, _ = gradients(case, model, "native")
     _, cut, _ = gradients(case, model, "native", checkpoint=checkpoint)
     assert all(torch.equal(whole[key], cut[key]) for key in whole)
 
 
-MODELS: dict[str, Any] = {}
+SHARED: dict[str, Any] = {}
 
 
 def test_threads_do_not_change_a_bit() -> None:
@@ -547,7 +597,9 @@ def test_steps_of_an_optimiser_are_those_of_the_torch_engine() -> None:
 
 def test_a_prepared_run_has_gradients_each_time() -> None:
     loop = Balance()
-    again = prepare(loop, 0.2, set={"plant.theta": 0.2}, record=["plant.theta"], solver=STEP, grad=True, engine="native")
+    again = prepare(
+        loop, 0.2, set={"plant.theta": 0.2}, record=["plant.theta"], solver=STEP, grad=True, engine="native"
+    )
     found = [torch.autograd.grad(again.run()["plant.theta"].values.sum(), [*loop.parameters()]) for _ in range(2)]
     assert all(torch.equal(one, two) for one, two in zip(*found)) and float(found[0][0].norm()) > 0
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
 from simdl.engine.native.ir import TYPES, Value
+from simdl.engine.native.rules_gradients import batch_norm_backward
 from simdl.engine.native.tables import Table
 from simdl.engine.native.tracer import Tracer
 from simdl.errors import LoweringError
@@ -99,10 +100,14 @@ class Differentiating(Tracer):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
+        found: Any
         if name == "sum" and self.varies(args[0]):
             found = self._sum(func, args, kwargs or {})
         elif name in ("mm", "bmm") and all(self.varies(a) for a in args):
             found = self._product(func, args)
+        elif name == "native_batch_norm_backward":
+            with self:
+                found = batch_norm_backward(*args, **(kwargs or {}))
         elif name == "_index_put_impl_" and self.varies(args[2]):
             found = self._index_put(*args)
         else:

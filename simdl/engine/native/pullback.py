@@ -246,4 +246,4 @@ class Pullback:
         if total.attr is None:
             return sums.reshape(-1, tape.width).sum(1).reshape(total.shape)
         m, _, n = total.attr
-        return sums.reshape(-1, m, STRIP).transpose(0, 1).reshape(m, -1)[:, :n].reshape(total.shape)
+        return sums.reshape(-1, m, STRIP).transpose(0, 1).reshape(m, -1)[:, :n].reshape(total.shape).contiguous()
