@@ -60,8 +60,9 @@ class Quantiser(Block):
 class Relay(Block):
     """A switch with hysteresis: y = high from where u has risen to `on`, until it has fallen to `off`; then low.
 
-    `closed` is the same as a condition. The times are located in a continuous u. It starts closed where u >= on. off is
-    not above on; for one that closes below, such as a heater, give `low` the higher value.
+    `closed` is the same as a condition. The times are located in a continuous u; a level is an event even where it
+    changes nothing. It starts closed where u >= on. off is not above on; for one that closes below, such as a heater,
+    give `low` the higher value.
 
     >>> from simdl import RK4, simulate
     >>> fan = Relay(on=22.0, off=18.0, high=40.0)

@@ -150,8 +150,10 @@ class SecondOrder(Block):
         return slope, omega**2 * (k * u - y) - 2 * zeta * omega * slope
 
 
-class LeadLag(TransferFunction):
-    """y = k (lead s + 1) / (lag s + 1) u: phase lead with lead > lag, lag with lead < lag.
+class LeadLag(Block):
+    """y = k (lead s + 1) / (lag s + 1) u, starting at rest: phase lead with lead > lag, lag with lead < lag.
+
+    lag x' = u - x, y = k (x + lead x'): y depends on u at once.
 
     >>> from simdl import RK4, simulate
     >>> run = simulate(LeadLag(lead=2.0, lag=0.5), 9, inputs={"u": 1.0}, solver=RK4(max_step=0.01))
@@ -159,19 +161,42 @@ class LeadLag(TransferFunction):
     (4.0, 1.0)
     """
 
-    def __init__(self, lead=1.0, lag=1.0, k=1.0):
-        super().__init__([k * lead, k], [lag, 1.0])
+    u = Input()
+    lead: Param = Param(1.0, unit="s")
+    lag: Param = Param(1.0, unit="s", low=1e-12)
+    k: Param = Param(1.0)
+    x = State(0.0)
+
+    @derivative(x)
+    def flow(self, x, u, lag):
+        return (u - x) / lag
+
+    @output
+    def y(self, x, u, lead, lag, k):
+        return k * (x + lead * (u - x) / lag)
 
 
-class Notch(TransferFunction):
-    """y = (s^2 + 2 depth width s + omega^2) / (s^2 + 2 width s + omega^2) u: the gain at omega is `depth`, 1 far off.
+class Notch(Block):
+    """y = (s^2 + 2 depth width s + omega^2) / (s^2 + 2 width s + omega^2) u, starting at rest.
 
-    omega and width in rad/s: the band in which it attenuates is about 2 width wide.
+    The gain at omega is `depth`, far off it is 1; the band in which it attenuates is about 2 width wide. With
+    v = s u / (s^2 + 2 width s + omega^2), which only the band passes, y = u - 2 (1 - depth) width v.
 
     >>> from simdl import RK4, simulate
     >>> float(simulate(Notch(omega=50.0), 0, inputs={"u": 1.0}, solver=RK4(max_step=0.01))["y"].at(0))
     1.0
     """
 
-    def __init__(self, omega=1.0, width=0.1, depth=0.0):
-        super().__init__([1.0, 2 * depth * width, omega**2], [1.0, 2 * width, omega**2])
+    u = Input()
+    omega: Param = Param(1.0, unit="rad/s", low=0.0)
+    width: Param = Param(0.1, unit="rad/s", low=0.0)
+    depth: Param = Param(0.0)
+    x, v = State(0.0), State(0.0)
+
+    @derivative(x, v)
+    def flow(self, x, v, u, omega, width):
+        return v, u - 2 * width * v - omega**2 * x
+
+    @output
+    def y(self, v, u, width, depth):
+        return u - 2 * (1 - depth) * width * v

@@ -171,6 +171,7 @@ def _events(axes: Axes, events: Sequence[tuple[int, float, str]]) -> None:
             marker=MARKERS[place % len(MARKERS)],
             color="0.3",
             markersize=7,
+            alpha=min(1.0, max(0.1, 100 / len(times))),  # of many, their density
             transform=axes.get_xaxis_transform(),
             label=f"{_legend(path)} ({len(times)} crossing{'s' if len(times) != 1 else ''})",
         )

@@ -30,6 +30,7 @@ from simdl.blocks import (
     MovingAverage,
     MultiportSwitch,
     Pendulum,
+    Playback,
     Product,
     Pulse,
     Quantiser,
@@ -204,6 +205,13 @@ class TestNonlinear:
         close(run["y"].values[0], torch.where(wanted, -2.0, 3.0))
         assert torch.equal(run["blocks_in_a_row.1.closed"].values[0], wanted)
         close([time for _, time, _ in run.events], [rise, fall, 1 + rise, 1 + fall], 1e-9)
+
+    def test_relay_takes_jumps_across_both_levels_and_levels_that_are_one(self) -> None:
+        jumps = Playback([0.0, 1.0, 2.0, 3.0, 4.0, 5.0], [0.0, -2.0, 0.0, 2.0, 3.0, -3.0], kind="hold")
+        y = simulate(Chain(jumps, Relay(on=1.0, off=-1.0)), 6, every=0.5, solver=RK4(max_step=0.05))["y"]
+        close(y.values[0], ((y.t > 3) & (y.t <= 5)).double())  # an event changes what comes after it
+        run = simulate(Chain(Sine(frequency=1 / 3), Relay(on=0.9, off=0.9)), 6, every=0.1, solver=RK4(max_step=0.05))
+        close(run["y"].values[0], (torch.sin(2 * math.pi / 3 * run["y"].t) > 0.9).double())
 
     def test_relay_starts_where_its_input_says(self) -> None:
         close(at_once(Relay(on=1.0, off=0.0), u=torch.tensor([0.5, 1.0])), [0.0, 1.0])
