@@ -357,6 +357,21 @@ class Attending(nn.Module):
         return found
 
 
+class Convolving(nn.Module):
+    """Convolutions in one and two dimensions, with strides, padding, dilation and groups."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv1d(2, 4, 2, stride=2, padding=1, groups=2)
+        self.second = nn.Conv2d(1, 3, (2, 3), padding=(1, 0), dilation=(2, 1))
+        self.last = nn.Linear(12, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.tanh(self.first(torch.stack([x, x.flip(1) * 0.5], 1)))  # (lanes, 4, 3)
+        found: Tensor = self.last(torch.sin(self.second(y[:, None])).flatten(1))  # (lanes, 3, 4, 1)
+        return found
+
+
 def normalised() -> nn.Module:
     return nn.Sequential(
         nn.utils.parametrizations.weight_norm(nn.Linear(4, 6)), nn.LayerNorm(6), nn.GELU(), nn.Linear(6, 7),
@@ -367,6 +382,7 @@ def normalised() -> nn.Module:
 MODULES: dict[str, Callable[[], nn.Module]] = {
     "normalised": normalised,
     "attention": Attending,
+    "convolutions": Convolving,
     "wide": lambda: nn.Sequential(nn.Linear(4, 40), nn.Tanh(), nn.Linear(40, 33), nn.SiLU(), nn.Linear(33, 1)),
     "gated": lambda: nn.Sequential(
         nn.Linear(4, 8), nn.GLU(), nn.Softmax(-1), nn.Linear(4, 6), nn.PReLU(), nn.Linear(6, 1)

@@ -16,11 +16,15 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
 from simdl.engine.native.ir import TYPES, Value
-from simdl.engine.native.rules_gradients import batch_norm_backward
+from simdl.engine.native.rules_gradients import batch_norm_backward, convolution_backward
 from simdl.engine.native.tables import Table
 from simdl.engine.native.tracer import Tracer
 from simdl.errors import LoweringError
 
+LAYERS: dict[str, Callable[..., Any]] = {
+    "native_batch_norm_backward": batch_norm_backward,
+    "convolution_backward": convolution_backward,
+}
 TURNS = 256  # of a loop that is written out for its gradient
 
 
@@ -105,9 +109,9 @@ class Differentiating(Tracer):  # type: ignore[no-untyped-call]
             found = self._sum(func, args, kwargs or {})
         elif name in ("mm", "bmm") and all(self.varies(a) for a in args):
             found = self._product(func, args)
-        elif name == "native_batch_norm_backward":
+        elif name in LAYERS:
             with self:
-                found = batch_norm_backward(*args, **(kwargs or {}))
+                found = LAYERS[name](*args, **(kwargs or {}))
         elif name == "_index_put_impl_" and self.varies(args[2]):
             found = self._index_put(*args)
         else:

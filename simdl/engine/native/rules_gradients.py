@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import product
+
 import torch
 from torch import Tensor
 
@@ -65,3 +68,52 @@ def batch_norm_backward(
         (grad * moved).sum(others) if mask[1] else None,
         grad.sum(others) if mask[2] else None,
     )
+
+
+def convolution_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, bias: Sequence[int] | None, stride: Sequence[int], padding: Sequence[int],
+    dilation: Sequence[int], transposed: bool, output_padding: Sequence[int], groups: int, mask: Sequence[bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # fmt: skip
+    """Gradients of x, of the weight and of the bias, one place of the kernel after another.
+
+    Raises LoweringError for a transposed convolution."""
+    if transposed:
+        raise LoweringError("convolution", "the gradient of a transposed convolution", "a plain one")
+    axes, places = range(x.ndim - 2), grad.shape[2:]
+    inside = torch.nn.functional.pad(x, [p for size in reversed(padding) for p in (size, size)])
+    outs, ins = weight.shape[0] // groups, weight.shape[1]
+    kernel = list(product(*(range(k) for k in weight.shape[2:])))
+    back, slopes = [], []
+    for g in range(groups):
+        part = grad[:, g * outs : (g + 1) * outs]
+        rows = part.movedim(1, -1).reshape(-1, outs)
+        seen, total, slope = inside[:, g * ins : (g + 1) * ins], None, []
+        for at in kernel:
+            reach = [slice(k * d, k * d + s * (n - 1) + 1, s) for k, d, s, n in zip(at, dilation, stride, places)]
+            if mask[0]:
+                moved = (rows @ weight[(slice(g * outs, (g + 1) * outs), slice(None), *at)]).reshape(-1, *places, ins)
+                one = _spread(moved.movedim(-1, 1), seen, reach)
+                total = one if total is None else total + one
+            if mask[1]:
+                there = seen[(slice(None), slice(None), *reach)].movedim(1, -1).reshape(-1, ins)
+                slope.append(part.transpose(0, 1).reshape(outs, -1) @ there)
+        if total is not None:
+            back.append(total)
+        if slope:
+            slopes.append(torch.stack(slope, -1).reshape(outs, ins, *weight.shape[2:]))
+    crop = (slice(None), slice(None), *(slice(p, p + n) for p, n in zip(padding, x.shape[2:])))
+    return (
+        torch.cat(back, 1)[crop] if mask[0] else None,
+        torch.cat(slopes) if mask[1] else None,
+        grad.sum([0, *(a + 2 for a in axes)]) if mask[2] else None,
+    )
+
+
+def _spread(values: Tensor, like: Tensor, reach: Sequence[slice]) -> Tensor:
+    """Values put where slices of the last axes are, in zeros."""
+    for axis in range(len(reach) - 1, -1, -1):
+        shape = list(values.shape)
+        shape[2 + axis] = like.shape[2 + axis]
+        at = reach[axis]
+        values = torch.slice_scatter(values.new_zeros(shape), values, 2 + axis, at.start, at.stop, at.step)
+    return values
