@@ -131,5 +131,5 @@ def combined(*products: tuple[Tensor, Tensor]) -> Tensor:
 
 def direction(x: Tensor, y: Tensor) -> Tensor:
     """atan2(y, x); torch's own rounds the last bit otherwise in another number of lanes."""
-    behind = torch.where(y < 0, -math.pi, math.pi)
-    return torch.atan(y / torch.where(x == 0, 1e-12, x)) + torch.where(x < 0, behind, 0.0)
+    ahead = torch.atan(y / torch.where(x == 0, 1e-12, x))
+    return torch.where(x < 0, torch.where(y < 0, ahead - math.pi, ahead + math.pi), ahead)

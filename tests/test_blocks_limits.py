@@ -59,6 +59,7 @@ from simdl.blocks import (
     ZeroPoleGain,
     transition,
 )
+from simdl.blocks.vector import direction
 
 ONE = LinearModel.of([[1.0]], [[1.0]], period=0.1)
 
@@ -228,6 +229,12 @@ def test_the_bias_of_allan_noise_is_as_likely_at_the_start_as_later() -> None:
     y = simulate(block, 10, lanes=20000, seed=3)["y"].values
     wanted = 0.664 * 2.0 / (0.437 * math.sqrt(2.0))
     assert [float(y[:, k].std()) for k in (0, 1, 10)] == pytest.approx([wanted] * 3, rel=0.02)
+
+
+def test_direction_is_atan2_to_the_last_bits_of_float64() -> None:
+    x, y = (torch.randn(1000, generator=torch.Generator().manual_seed(k), dtype=torch.float64) for k in (1, 2))
+    x[:3], y[3:6] = 0.0, 0.0
+    assert float((direction(x, y) - torch.atan2(y, x)).abs().max()) < 1e-11  # near x = 0 it is that of 1e-12
 
 
 class TestStateMachine:
