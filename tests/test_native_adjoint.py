@@ -33,6 +33,7 @@ from simdl import (
     enabled,
     output,
     prepare,
+    repeat,
     resettable,
     rollout,
     simulate,
@@ -666,3 +667,36 @@ def test_what_is_not_differentiated_natively_runs_in_torch_and_says_so(model: An
         simulate(model(), 0.1, every=0.1, solver=solver, grad=True, engine="native")
     run = simulate(model(), 0.1, every=0.1, solver=solver, grad=True)
     assert run.engine == "torch" and why in run.why
+
+
+class Turning(Block):
+    """A loop of many turns at every tick."""
+
+    x, a = State(0.5), Param(0.9)
+
+    @tick
+    def step(self, x, a):  # type: ignore[no-untyped-def]
+        return dict(x=repeat(self.turns(), lambda y, _: torch.tanh(a * y + 0.1), x))
+
+    def turns(self) -> int:
+        return 40
+
+
+class TurningLonger(Turning):
+    def turns(self) -> int:
+        return 300
+
+
+def test_a_loop_is_written_out_up_to_a_limit() -> None:
+    case = Case(lambda: Turning(period=0.1), {"a": ramp(0.5, 0.9, 3), "x": ramp(0, 1, 3)}, dict(record=["x"]))
+    model = case.model()
+    same(gradients(case, model, "native")[1], gradients(case, model, "torch")[1], 1e-12)
+    with pytest.raises(LoweringError, match="a gradient through a loop of 300 turns"):
+        gradients(case, TurningLonger(period=0.1), "native")
+
+
+def test_a_long_run_with_gradients_is_native_by_itself() -> None:
+    options: dict[str, Any] = dict(solver=RK4(max_step=0.001), grad=True, engine="auto", record=["plant.x"])
+    assert Simulator(Balance(), lanes=500, **options).decide(5 * 10**9)[0] == "native"
+    engine, why = Simulator(Balance(), lanes=1, **options).decide(10**7)
+    assert engine == "torch" and "short run" in why

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -89,9 +90,10 @@ def convolution_backward(
         rows = part.movedim(1, -1).reshape(-1, outs)
         seen, total, slope = inside[:, g * ins : (g + 1) * ins], None, []
         for at in kernel:
+            place: Any = (slice(g * outs, (g + 1) * outs), slice(None), *at)
             reach = [slice(k * d, k * d + s * (n - 1) + 1, s) for k, d, s, n in zip(at, dilation, stride, places)]
             if mask[0]:
-                moved = (rows @ weight[(slice(g * outs, (g + 1) * outs), slice(None), *at)]).reshape(-1, *places, ins)
+                moved = (rows @ weight[place]).reshape(-1, *places, ins)
                 one = _spread(moved.movedim(-1, 1), seen, reach)
                 total = one if total is None else total + one
             if mask[1]:
