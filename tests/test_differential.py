@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, assume, given, note, settings, strate
 from simdl import RK4, Run, simulate
 from tests.reference.build import build, inputs_of, paths_of
 from tests.reference.choices import Choices
-from tests.reference.compare import compare, difference, run
+from tests.reference.compare import compare, difference, fair, run
 from tests.reference.corners import CORNERS
 from tests.reference.draw import experiment as drawn, experiments
 from tests.reference.interpreter import interpret
@@ -69,11 +69,12 @@ def test_the_native_engine_agrees_with_the_interpreter_however_much_the_compiler
 
 def simulated(model: Experiment, order: random.Random | None = None, **options: Any) -> Run:
     """A run of the experiment, everything recorded on one grid beside."""
-    chosen: dict[str, Any] = dict(inputs=inputs_of(model), set=model.set, ids=[model.lane]) | options
+    given_: dict[str, Any] = dict(inputs=inputs_of(model), set=model.set, ids=[model.lane], engine="torch")
+    chosen = given_ | options
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return simulate(
-            build(model.root, order), f"{model.until} ns", record=paths_of(model), seed=model.seed, engine="torch",
+            build(model.root, order), f"{model.until} ns", record=paths_of(model), seed=model.seed,
             solver=RK4(max_step=f"{model.max_step} ns"), every="5 ms", **chosen,
         )  # fmt: skip
 
@@ -113,18 +114,40 @@ def test_moving_blocks_into_a_diagram_changes_nothing(model: Experiment, chance:
 
 @given(experiments(), st.randoms(use_true_random=False), st.booleans())
 @settings(random_models, max_examples=25)
-def test_a_lane_alone_is_the_lane_in_a_batch(model: Experiment, chance: random.Random, alike: bool) -> None:
+def test_a_lane_alone_is_a_lane_in_a_batch(model: Experiment, chance: random.Random, alike: bool) -> None:
     """Three lanes with parameters, inputs and noise of their own, or all the same."""
-    ids = [model.lane] * 3 if alike else [chance.randrange(10**6) for _ in range(3)]
+    lanes_alone(model, chance, 3, alike, "torch")
+
+
+@pytest.mark.slow
+@given(experiments(), st.randoms(use_true_random=False))
+@settings(random_models, max_examples=4)
+def test_a_lane_alone_is_a_lane_in_vectors(model: Experiment, chance: random.Random) -> None:
+    """Natively eleven lanes that share a schedule fill a vector and a part of one; alone, there is none. Torch does the
+    same with all of them."""
+    leaves = Model(model.root).leaves.values()
+    assume(not any(leaf.crossings or leaf.hit or leaf.edges for leaf in leaves))
+    assume(fair(model, interpret(model)) == "")
+    together, options = lanes_alone(model, chance, 11, False, "native")
+    expected = simulated(model, engine="torch", **options)
+    for path, trace in expected.traces.items():
+        torch.testing.assert_close(together.traces[path].values, trace.values, rtol=1e-11, atol=1e-11, msg=path)
+
+
+def lanes_alone(
+    model: Experiment, chance: random.Random, count: int, alike: bool, engine: str
+) -> tuple[Run, dict[str, Any]]:
+    """Hold three lanes alone to the bits they have among others; the run of all, and what was given to it."""
+    ids = [model.lane] * count if alike else [chance.randrange(10**6) for _ in range(count)]
     known = Model(model.root)
     names = [join(path, name) for path, leaf in known.leaves.items() for name in leaf.params]
     names += [join(path, name) for path, leaf in known.leaves.items() for name in leaf.states if not leaf.initial]
     varied = dict.fromkeys(names[:0] if alike else chance.sample(names, min(len(names), 4)))
-    sets = [{**model.set, **{name: chance.uniform(-0.5, 0.5) for name in varied}} for _ in range(3)]
+    sets = [{**model.set, **{name: chance.uniform(-0.5, 0.5) for name in varied}} for _ in range(count)]
     plain = inputs_of(model)
     inputs = [
         {name: value if isinstance(value, tuple) or alike else chance.uniform(-1, 1) for name, value in plain.items()}
-        for _ in range(3)
+        for _ in range(count)
     ]
     note(f"{model!r}\n{sets}\n{inputs}\n{ids}")
     lanes = {name: torch.tensor([one[name] for one in sets], dtype=torch.float64) for name in sets[0]}
@@ -132,7 +155,9 @@ def test_a_lane_alone_is_the_lane_in_a_batch(model: Experiment, chance: random.R
         name: value if isinstance(value, tuple) else torch.tensor([one[name] for one in inputs], dtype=torch.float64)
         for name, value in plain.items()
     }
-    together = simulated(model, ids=ids, set=lanes, inputs=driven)
-    for lane in range(3):
-        alone = simulated(model, ids=[ids[lane]], set=sets[lane], inputs=inputs[lane])
+    options: dict[str, Any] = dict(ids=ids, set=lanes, inputs=driven)
+    together = simulated(model, engine=engine, **options)
+    for lane in (0, 1, count - 1):
+        alone = simulated(model, engine=engine, ids=[ids[lane]], set=sets[lane], inputs=inputs[lane])
         assert_same(together, alone, lane=lane)
+    return together, options

@@ -121,7 +121,7 @@ class Native:
                 continue
             clock = self.model.clocks[node.clock]
             capacity = int(node.delay * clock.denominator // clock.numerator) + 3
-            keys = tuple(dict.fromkeys(k for k in (*node.writes, *node.names.values()) if k in self.model.held))
+            keys = tuple(key for key in node.writes if key in self.model.held)  # a block may have several such nodes
             found.append(Queue(len(found), node.path, node.delay, capacity, keys, node.path in masked))
         return found
 
