@@ -657,3 +657,19 @@ def test_lanes_that_were_reset_receive_nothing_of_before() -> None:
         runs.append(sim)
     assert runs[0].engine == "native"
     assert_same_state(*runs, exact=False)
+
+
+def test_values_that_torch_has_sent_arrive_in_a_stretch_without_ticks() -> None:
+    """The library of a stretch in which a delayed node does not tick, and again with values that torch put under way."""
+    ends = []
+    for engine in ("native", "torch"):
+        sim = Simulator(Calling(Plain()), solver=STEP, engine=engine, lanes=3)
+        sim.run_until("1 ms")
+        sim.run_until("2 ms")
+        while sim.t < 0.02:
+            sim.step()
+        sim.run_until("21 ms")
+        sim.run_until("22 ms")
+        sim.run_until("36 ms")
+        ends.append(sim)
+    assert_same_state(*ends, exact=False)

@@ -95,7 +95,7 @@ def _corners() -> dict[str, Experiment]:
     def by(leaf: Leaf, *conditions: Condition) -> Leaf:
         return Leaf(**{**vars(leaf), "conditions": conditions})
 
-    late = Leaf("b", inputs={"u": None}, states={"n": 0.0}, outputs={"y": 7.0, "p": 8.0, "q": 9.0},
+    late = Leaf("b", inputs={"u": None}, states={"n": 0.0}, outputs={"y": 7.0, "never": 6.0, "p": 8.0, "q": 9.0},
                 period=250 * MS, latency=125 * MS, tick={"n": ("add", r("n"), k(1.0)), "y": r("n")},
                 joint={"p": r("u"), "q": r("n")})  # fmt: skip
 

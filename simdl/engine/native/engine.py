@@ -84,7 +84,7 @@ class Native:
         kept: dict[Any, Built] = vars(self.model).setdefault("_native", {})
         key = self._key()
         found = kept.get(key)
-        if found is not None and set(kinds) <= set(found.kinds):
+        if found is not None and set(kinds) <= set(found.kinds) and self._holds(found):
             return found
         built = self.written(tuple(dict.fromkeys([*(found.kinds if found is not None else ()), *kinds])))
         if plan is not None:
@@ -116,14 +116,22 @@ class Native:
         found: list[Queue] = []
         masked = {p.path for program in programs.values() for p in program.pushes if p.mask is not None}
         masked |= self._reset_queues()
+        pushed = {push.path: tuple(push.values) for program in programs.values() for push in program.pushes}
+        under_way: dict[str, Any] = {path: queue for path, queue in self.simulator.state.queues.items() if queue}
         for node in self.model.graph.nodes:
             if not node.delay or not isinstance(node.clock, int):
                 continue
             clock = self.model.clocks[node.clock]
             capacity = int(node.delay * clock.denominator // clock.numerator) + 3
-            keys = tuple(key for key in node.writes if key in self.model.held)  # a block may have several such nodes
+            keys = pushed.get(node.path) or (*under_way.get(node.path, [(0, {})])[0][1],)
             found.append(Queue(len(found), node.path, node.delay, capacity, keys, node.path in masked))
         return found
+
+    def _holds(self, built: Built) -> bool:
+        """Whether its queues take the values that are under way."""
+        queues = built.writer.queues
+        return all(set(queue[0][1]) <= set(queues[path].keys) for path, queue in self.simulator.state.queues.items()
+                   if queue)  # fmt: skip
 
     def _reset_queues(self) -> set[str]:
         """Queues in which some value under way is not every lane's: a reset of lanes has emptied theirs."""
