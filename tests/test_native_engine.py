@@ -660,7 +660,7 @@ def test_lanes_that_were_reset_receive_nothing_of_before() -> None:
 
 
 def test_values_that_torch_has_sent_arrive_in_a_stretch_without_ticks() -> None:
-    """The library of a stretch in which a delayed node does not tick, and again with values that torch put under way."""
+    """The library of a stretch in which a delayed node does not tick, again with values that torch sent."""
     ends = []
     for engine in ("native", "torch"):
         sim = Simulator(Calling(Plain()), solver=STEP, engine=engine, lanes=3)
