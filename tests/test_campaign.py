@@ -126,7 +126,6 @@ class TestEngine:
         assert found.engine == "torch"
 
 
-
 def test_ctrl_c_keeps_the_shards_that_are_done() -> None:
     timer = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
