@@ -276,6 +276,7 @@ class Simulator:
             quiet = len(self.recorder.events) == fired and not self.segments.events
             if (
                 quiet
+                and self.check_accuracy
                 and self._checked < CHECKED
                 and not self.solver.adaptive
                 and not self.grad

@@ -27,6 +27,7 @@ from simdl.engine.native.walk import Walk
 if TYPE_CHECKING:
     from simdl.engine.simulator import Simulator
 
+LONG = 800_000  # characters of a source
 FIRST, MOST, LASTS = 2048, 1 << 20, 0.5  # instants in the first call and in any; seconds that a call should last
 
 
@@ -108,8 +109,9 @@ class Native:
         return Built(lowering, writer, tuple(kinds), programs, timed, None, reasons)
 
     def load(self, source: str) -> Any:
-        """The library of a source."""
-        return _declared(load(source, check=self.check))
+        """The library of a source. Compilers take more than their share of time for a long one, so it is optimised
+        less: that changes no bit."""
+        return _declared(load(source, check=self.check, flags=("-O1",) if len(source) > LONG else ()))
 
     def _queues(self, programs: dict[int, Program]) -> list[Queue]:
         """The queue of every delayed node: values may be under way in a stretch in which it does not tick."""
