@@ -85,6 +85,10 @@ class Segments:
             Walk(self, span, failures).run()
         else:
             self._march(span)
+        if failures.lanes is not None:  # where every lane has stopped, times are left: their values will be mended
+            for ns in self.recorder.grid(start, end):
+                if ns not in span.columns:
+                    span.record(ns, state.y, None)
         span.flush()
         return failures
 
