@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -43,10 +44,13 @@ class Prepared:
         self.engine, self.why = self.simulator.decide(self.end)
         self._launch: Launch | None = None
         if self.engine == "native" and not self.simulator.grad:  # each run is a node of its own of a graph of gradients
-            self._launch = self.simulator.launch(self.end)
-            self._image = self._launch.blocks.bytes.copy()
-            self._fresh = True
-            self._signals = self._described(self._launch)
+            self._ready()
+
+    def _ready(self) -> None:
+        self._launch = self.simulator.launch(self.end)
+        self._image = self._launch.blocks.bytes.copy()
+        self._fresh = True
+        self._signals = self._described(self._launch)
 
     def _simulator(self, changes: Mapping[str, Any]) -> Simulator:
         options = dict(self.options)
@@ -66,8 +70,11 @@ class Prepared:
             simulator.asked = self.engine
             simulator.run_until(self.until)
             return finished(simulator)
+        if any(a is not b for a, b in zip_longest(self._launch.native.networks(), self._launch.built.networks)):
+            self._ready()  # a layer or a parameter was replaced
         launch = self._launch
         if not self._fresh:
+            launch.refresh()
             launch.rewind(self._image)
         self._fresh = False
         outs = launch.fire()

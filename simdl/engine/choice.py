@@ -26,6 +26,13 @@ def check_engine(engine: str) -> str:
     return engine
 
 
+def check_threads(threads: int | None) -> int | None:
+    """A number of threads, checked. Raises RunError."""
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 4096):
+        raise RunError("threads", f"{threads!r}", "a whole number of at least 1, or None")
+    return threads
+
+
 def why_not(simulator: Simulator) -> str:
     """What about a run the native engine does not do; nothing when it does."""
     if simulator.grad and simulator.solver.adaptive:

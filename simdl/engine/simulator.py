@@ -19,7 +19,7 @@ from simdl.compile import Model
 from simdl.compile.node import ClockId
 from simdl.engine import setup as setups
 from simdl.engine.arguments import device_of, horizon, model_of, solver_of
-from simdl.engine.choice import check_engine, why_not, worth_compiling
+from simdl.engine.choice import check_engine, check_threads, why_not, worth_compiling
 from simdl.engine.evaluate import Env
 from simdl.engine.failing import FailedLanes
 from simdl.engine.instant import Instants
@@ -69,7 +69,7 @@ class Simulator:
             record=record, every=every, grad=grad, dtype=dtype, device=device, seed=seed, solver=solver, strict=strict,
             engine=engine, threads=threads,
         )  # fmt: skip
-        self.asked, self.threads = check_engine(engine), threads
+        self.asked, self.threads = check_engine(engine), check_threads(threads)
         self.engine, self.why = "torch", "" if engine == "torch" else "nothing has run yet"
         self._native: Native | None = None
         self.model = model_of(model, inputs or {})

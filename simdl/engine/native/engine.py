@@ -42,6 +42,7 @@ class Built:
     inputs: tuple[str, ...]
     library: Any
     reasons: dict[str, str] = field(default_factory=dict)
+    networks: tuple[Any, ...] = ()  # the modules and tensors that were traced
 
 
 def vector_width(dtype: torch.dtype) -> int:
@@ -79,16 +80,25 @@ class Native:
         return (*recorded, str(s.setup.dtype), repr(s.solver), smooth, timed,
                 laned, self.width, tuple(sorted(self._reset_queues())))  # fmt: skip
 
+    def networks(self) -> tuple[Any, ...]:
+        """The parts and tensors of all modules: what is traced. Weights changed in place are the same tensors."""
+        parts = [part for _, module in self.model.root.modules() for part in module.modules()]
+        return tuple(x for part in parts for x in (part, *part._parameters.values(), *part._buffers.values()))
+
     def build(self, kinds: Sequence[Kind], plan: Schedule | None = None) -> Built:
         """The library for these kinds of instants, made once for a model and its recorded signals; a new one is tried
         on the first instants of a plan."""
         kept: dict[Any, Built] = vars(self.model).setdefault("_native", {})
         key = self._key()
         found = kept.get(key)
+        networks = self.networks()
+        if found is not None and not _same(found.networks, networks):
+            found = None  # a layer or a parameter was replaced
         if found is not None and set(kinds) <= set(found.kinds) and self._holds(found):
             return found
         built = self.written(tuple(dict.fromkeys([*(found.kinds if found is not None else ()), *kinds])))
-        if plan is not None:
+        built.networks = networks
+        if plan is not None and self.simulator.state.ns < 0:
             self.check = lambda library: trial(self, built, plan, _declared(library))
         built.library = self.load(self.source)
         kept[key] = built
@@ -217,6 +227,11 @@ class Native:
             keys = {k for k in (*node.writes, *node.names.values()) if k in self.model.held}
             found.append((times[times <= end], frozenset(keys)))
         return found
+
+
+def _same(one: Sequence[Any], two: Sequence[Any]) -> bool:
+    """Whether two rows hold the very same objects."""
+    return len(one) == len(two) and all(a is b for a, b in zip(one, two))
 
 
 def _declared(library: Any) -> Any:

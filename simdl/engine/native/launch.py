@@ -192,7 +192,8 @@ class Launch:
         ids = setup.ids.cpu().numpy()
         c.ids = hold(np.concatenate([ids, np.repeat(ids[-1:], padded - len(ids))]))
         c.streams = hold(np.array([setup.key_of_noise(k) for k in self.model.noises] or [0], dtype=np.uint64))
-        c.shared = hold(np.array([hold(a) for a in self._tables()] or [0], dtype=np.uint64))
+        self.tables = self._tables()
+        c.shared = hold(np.array([hold(a) for a in self.tables] or [0], dtype=np.uint64))
         c.inputs = self._inputs(padded, hold)
         self.ring = self._rings()
         self.ring_next = self.ring.copy()
@@ -232,6 +233,11 @@ class Launch:
         paths = [node.path for node in self.model.crossings]
         named = [paths[k] for k in guards[order].tolist()]
         return list(zip(lanes[order].tolist(), times[order].tolist(), named, strict=True))
+
+    def refresh(self) -> None:
+        """Take over the weights of today."""
+        for place, now in zip(self.tables, self._tables(), strict=True):
+            place[:] = now
 
     def _tables(self) -> list[Array]:
         """The shared tables with today's weights."""
