@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
@@ -43,6 +44,22 @@ class Outside:
     outputs: list[tuple[Value, Entry, torch.dtype]] = field(default_factory=list)
 
 
+LEAVES = frozenset({Tensor.numpy, Tensor.tolist, Tensor.__array__})  # with numbers that nobody records
+
+
+class _Refusing(TorchFunctionMode):
+    """Refuses what leaves torch with the placeholders' values: they would be the same in every run."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        super().__init__()
+        self.tracer = tracer
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in LEAVES and isinstance(args[0], Tensor) and self.tracer.varies(args[0]):
+            raise LoweringError(self.tracer.where, f"{func.__name__}(), which leaves torch", "operations of torch")
+        return func(*args, **(kwargs or {}))
+
+
 class Tracer(Known, TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records into a graph what torch computes of known tensors."""
 
@@ -64,7 +81,7 @@ class Tracer(Known, TorchDispatchMode):  # type: ignore[no-untyped-call]
         torch._C._set_mkldnn_enabled(False)
         torch.backends.mha.set_fastpath_enabled(False)
         try:
-            with torch.no_grad(), traced_by(self), self:
+            with torch.no_grad(), traced_by(self), _Refusing(self), self:
                 yield
         finally:
             torch._C._set_mkldnn_enabled(enabled)
@@ -188,7 +205,7 @@ class Tracer(Known, TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def opaque(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
         """A call that Python makes at run time: tensors (lanes, ...) in, a dict of tensors (lanes, ...) out."""
-        with self.paused():
+        with self.paused(), torch._C.DisableTorchFunction():
             out = function(*args)
         call = Outside(name, function)
         number = len(self.outside)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from simdl.block import Declared
+from simdl.clock import SECOND
 from simdl.compile import Model
 from simdl.declarations import as_tensor
 from simdl.engine.choice import effort
@@ -34,7 +35,7 @@ def trial(native: Native, built: Built, plan: Schedule, library: ctypes.CDLL) ->
         return
     reference, copy = _first_lanes(native.simulator), _first_lanes(native.simulator)
     reference.check_accuracy = copy.check_accuracy = False  # the run itself tells
-    end = _end(native, built, reference, plan)
+    end = _end(native, built, reference, copy, plan)
     if end is None:
         return
     reference.run_until(f"{end} ns")
@@ -53,17 +54,21 @@ def trial(native: Native, built: Built, plan: Schedule, library: ctypes.CDLL) ->
         )  # fmt: skip
 
 
-def _end(native: Native, built: Built, reference: Simulator, plan: Schedule) -> int | None:
+def _end(native: Native, built: Built, reference: Simulator, copy: Simulator, plan: Schedule) -> int | None:
     """An early instant that both reach with programs that there are, and torch in a moment."""
     found = [int(ns) for ns in plan.ns[1:3][::-1]]
     step, every = native.simulator.segments.max_step, native.simulator.recorder.step
     if every is not None and step:
         near = max(1, round(STEPS * step * 1e9 / every)) * every
         found += [near, every, near + every // 2]
-    for end in found:
-        short = effort(reference, end) <= LIMIT
-        if short and set(native.plan(-1, end, whole=True).kinds) <= set(built.kinds):
-            return end
+    for coarse in (False, True):
+        for end in found:
+            for one in (reference, copy):
+                # Where steps are too many to try, fewer and longer ones compare as much code.
+                one.segments.max_step = max(step, end / SECOND / STEPS) if coarse and step else step
+            short = effort(reference, end) <= LIMIT
+            if short and set(native.plan(-1, end, whole=True).kinds) <= set(built.kinds):
+                return end
     return None
 
 
