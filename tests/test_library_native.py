@@ -18,7 +18,7 @@ THREE = [0, 1, 2]
 @pytest.fixture
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without optimisation, which changes no bit: each case is compiled for one short run."""
-    monkeypatch.setattr(engine, "load", lambda source, check=None: load(source, check=check, flags=("-O0",)))
+    monkeypatch.setattr(engine, "load", lambda source, check=None, flags=(): load(source, check=check, flags=("-O0",)))
 
 
 def both(name: str) -> tuple[Run, Run]:
