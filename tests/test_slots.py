@@ -330,9 +330,10 @@ def test_a_factory_by_its_name_fills_a_slot(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("net.onnx", b"\x08\x07", "not read yet"), ("net.pt", b"PK\x03\x04", "without a model card"),
-        ("net.pkl", b"\x80\x04K\x01.", "without a model card"), ("gone.pt2", None, "no such file"),
-        ("net.safetensors", b"\x80\x04K\x01.", "no model card"), ("net.pt2", b"\x80\x04K\x01.", "is no archive"),
+        ("net.onnx", b"\x80\x04K\x01.", "is a Python pickle"), ("net.pt", b"PK\x03\x04", "is no archive"),
+        ("net.pkl", b"\x80\x04K\x01.", "is a Python pickle"), ("gone.pt2", None, "no such file"),
+        ("net.safetensors", b"\x80\x04K\x01.", "is a Python pickle"),
+        ("net.pt2", b"\x80\x04K\x01.", "is a Python pickle"),
     ],
 )  # fmt: skip
 def test_files_that_are_no_networks_are_refused(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:

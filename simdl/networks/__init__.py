@@ -6,8 +6,11 @@
     recurrence             finding and stepping the state of a recurrent module
     card, guard            ModelCard, and whether a network is used as its card says
     store, architecture    save and load with safetensors; the factories that a card may name
-    weights                weights in files, read as data only
-    exported               programs of torch.export (.pt2)
+    opening, imported      open_network: a network of any format; what every reader returns
+    weights, archive       weights in files, read as data only; zip archives of strangers
+    exported, keras        programs of torch.export (.pt2); .keras and .h5
+    nnet, polar, affine    formats of verification tools
+    comparison             comparing a converted network with what it was converted from
     callback               Callback: any Python model
 """
 
@@ -24,10 +27,15 @@ from simdl.networks.window import Window as Window
 
 if TYPE_CHECKING:
     from simdl.networks.card import Feature as Feature, ModelCard as ModelCard
+    from simdl.networks.imported import Imported as Imported
+    from simdl.networks.opening import open_network as open_network
     from simdl.networks.store import load as load, save as save
 
 # Cards need pydantic, which takes longer to import than all else here.
-_LATER = {"Feature": "card", "ModelCard": "card", "load": "store", "save": "store"}
+_LATER = {
+    "Feature": "card", "ModelCard": "card", "load": "store", "save": "store", "Imported": "imported",
+    "open_network": "opening",
+}  # fmt: skip
 
 __all__ = ["Callback", "Network", "Recurrent", "Window", "architecture", "load_exported", *_LATER]  # pyright: ignore
 

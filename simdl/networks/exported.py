@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
 import warnings
 import zipfile
@@ -20,10 +21,18 @@ from typing import Any
 
 from torch import nn
 
+from simdl.declarations import Shape
 from simdl.errors import NetworkError
+from simdl.networks.archive import Archive
 
 LARGEST, JSON_LARGEST = 4 * 2**30, 64 * 2**20  # bytes, unpacked
-MEMBERS, RATIO, DEEPEST = 100_000, 100, 64
+DEEPEST = 64
+LARGEST_VALUE = 2**28  # elements of a value whose shape is written in the file
+_WANTED = "a file written by torch.export.save"
+_NEEDED = re.compile(
+    r"models/\w+\.json|data/(weights|constants)/(\w+_config\.json|(weight|tensor)_\d+)|archive_(format|version)|version"
+    r"|byteorder|\.data/(version|serialization_id)"
+)
 _OPERATORS = re.compile(
     r"torch\.ops\.(aten|prims|quantized_decomposed)\.[a-z]\w*(\.\w+)?|torch\.sym_(int|float|not|max|min|ite)"
 )
@@ -47,7 +56,8 @@ _PATH = re.compile(r"[\w.\[\]]*")
 
 
 def load_exported(path: str | Path) -> nn.Module:
-    """The module of a .pt2 file; `simdl_lanes` on it is the batch it was exported with, None for any.
+    """The module of a .pt2 file; `simdl_lanes` on it is the batch it was exported with, None for any, `simdl_ports` the
+    names and shapes of its inputs, and the shapes of its outputs, without the lanes.
 
     Raises NetworkError for files that are no such program, hold pickles or native code, or unpack to too much.
     """
@@ -55,7 +65,7 @@ def load_exported(path: str | Path) -> nn.Module:
 
     path = Path(path)
     if not path.is_file():
-        raise NetworkError(str(path), "no such file", "a file written by torch.export.save")
+        raise NetworkError(str(path), "no such file", _WANTED)
     clean = _cleaned(path.read_bytes(), str(path))
     try:
         with warnings.catch_warnings():
@@ -63,64 +73,56 @@ def load_exported(path: str | Path) -> nn.Module:
             program = torch.export.load(io.BytesIO(clean))
             module: Any = program.module()
     except Exception as error:
-        raise NetworkError(str(path), f"torch cannot read it: {error}", "a file written by torch.export.save",
+        raise NetworkError(str(path), f"torch cannot read it: {error}", _WANTED,
                            f"export it again with torch {torch.__version__}") from error  # fmt: skip
     names = set(program.graph_signature.user_inputs)
     shapes = [n.meta["val"].shape for n in program.graph.nodes if n.op == "placeholder" and n.name in names]
     first = shapes[0][0] if shapes and len(shapes[0]) else None
     module.simdl_lanes = first if isinstance(first, int) else None
+    module.simdl_ports = _ports(program)
     found: nn.Module = module
     return found
 
 
+def _ports(program: Any) -> tuple[dict[str, Shape | None], list[Shape | None]]:
+    """Inputs by name and outputs with their shapes after the first axis; None for what has none, or an open one."""
+    signature = program.graph_signature
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes}
+
+    def shape(name: Any) -> Shape | None:
+        sizes = list(getattr(values.get(name), "shape", ()))[1:]
+        known = hasattr(values.get(name), "shape") and all(isinstance(n, int) for n in sizes)
+        return tuple(sizes) if known else None
+
+    return {name: shape(name) for name in signature.user_inputs}, [shape(name) for name in signature.user_outputs]
+
+
 def _cleaned(data: bytes, where: str) -> bytes:
     """An archive of the raw tensors and of the checked graph of a .pt2 file."""
-    try:
-        archive = zipfile.ZipFile(io.BytesIO(data))
-        members = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise NetworkError(where, f"is no archive: {error}", "a file written by torch.export.save") from None
-    _check_members(members, where)
+    archive = Archive(data, where, _WANTED, LARGEST)
+    if len({name.partition("/")[0] for name in archive}) > 1:
+        raise NetworkError(where, "several folders in the archive", _WANTED)
     out = io.BytesIO()
     models = 0
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as made:
-        for member in members:
-            root, _, name = member.filename.partition("/")
-            if name.startswith(("extra/", "data/sample_inputs/")):
-                continue  # not needed to run it, and pickles
+        for path in archive:
+            root, _, name = path.partition("/")
             if name.startswith(("data/aotinductor", "data/executorch", "data/mtia", "xl_model_weights")):
                 raise NetworkError(where, f"{name}: native code or foreign data", "a program and its weights",
                                    "torch.export.save(program, path) without compiling it")  # fmt: skip
-            try:
-                content = archive.read(member)
-            except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
-                raise NetworkError(where, f"{name} is damaged: {error}", "a whole file") from None
+            if not _NEEDED.fullmatch(name):
+                continue  # what is not needed to run it: sample inputs and extra files among it, which are pickles
+            content = archive.read(path)
             if name.startswith("models/") and name.endswith(".json"):
                 models += 1
                 content = json.dumps(_checked_model(_json(content, where, name), where)).encode()
                 made.writestr(f"{root}/data/sample_inputs/{name[7:-5]}.pt", b"")
             elif name.startswith("data/") and name.endswith("_config.json"):
                 content = json.dumps(_checked_config(_json(content, where, name), where)).encode()
-            made.writestr(member.filename, content)
+            made.writestr(path, content)
     if models != 1:
         raise NetworkError(where, f"{models} programs", "one", "torch.export.save(program, path)")
     return out.getvalue()
-
-
-def _check_members(members: list[zipfile.ZipInfo], where: str) -> None:
-    names = [member.filename for member in members]
-    total = sum(member.file_size for member in members)
-    if len(names) > MEMBERS or total > LARGEST:
-        raise NetworkError(where, f"{len(names)} members of {total} bytes", f"at most {MEMBERS} of {LARGEST}")
-    if len(set(names)) < len(names) or len({name.partition("/")[0] for name in names}) > 1:
-        raise NetworkError(where, "members of one name, or several folders", "a file written by torch.export.save")
-    for member in members:
-        parts = member.filename.split("/")
-        if ".." in parts or member.filename.startswith("/") or "\\" in member.filename or "\0" in member.filename:
-            raise NetworkError(where, f"the member {member.filename!r}", "names inside the archive")
-        if member.file_size > 4096 and member.file_size > RATIO * max(1, member.compress_size):
-            found = f"{member.filename} unpacks from {member.compress_size} to {member.file_size} bytes"
-            raise NetworkError(where, found, f"at most {RATIO} times")
 
 
 def _json(content: bytes, where: str, name: str) -> dict[str, Any]:
@@ -190,6 +192,11 @@ def _check_node(node: dict[str, Any], where: str) -> None:
     if not known:
         raise NetworkError(where, f"the operator {str(target)[:100]!r}", "operators of aten",
                            "program.run_decompositions() before saving turns most others into them")  # fmt: skip
+    for one in node.get("inputs") or []:
+        sizes = one.get("arg", {}).get("as_ints") if isinstance(one, dict) else None
+        if sizes and math.prod(n for n in sizes if isinstance(n, int) and n > 0) > LARGEST_VALUE:
+            raise NetworkError(where, f"{target} makes a value of shape {str(sizes)[:100]}",
+                               f"at most {LARGEST_VALUE} elements")  # fmt: skip
     if target.startswith(("torch.ops.aten.dropout.", "torch.ops.aten.batch_norm.")):
         flags = [i.get("arg", {}).get("as_bool") for i in node["inputs"] if i.get("name") in ("train", "training")]
         if True in flags:

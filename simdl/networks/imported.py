@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from simdl.declarations import Input, Output
+from simdl.declarations import Input, Output, Shape
 from simdl.networks.comparison import Comparison
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ class Imported:
     source: the path; format: "ONNX", "Keras", …; module: in evaluation mode, in the file's float type, taking its
     inputs in order with lanes first; inputs, outputs: by name; recurrent: whether it has a state to step; stack: as of
     Network; check: the comparison with an executor of that format, None when there is none on this machine;
-    notes: what a person should know, such as a normalisation that the file's header states.
+    notes: what a person should know, such as a normalisation that the file's header states; options: what `block` gives
+    the network beside, such as the card.
     """
 
     source: str
@@ -33,19 +35,37 @@ class Imported:
     stack: bool | None = None
     check: Comparison | None = None
     notes: tuple[str, ...] = field(default=())
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def block(self, **options: Any) -> Network:
         """The network as a block; options: of Network or Recurrent, such as period=."""
         from simdl.networks.network import Network
         from simdl.networks.recurrent import Recurrent
 
-        given: dict[str, Any] = {"inputs": dict(self.inputs), "outputs": dict(self.outputs), **options}
+        given: dict[str, Any] = {"inputs": dict(self.inputs), "outputs": dict(self.outputs), **self.options, **options}
         if self.recurrent:
             return Recurrent(self.module, **given)
-        return Network(self.module, **{"stack": self.stack, **given})
+        stack, module = given.pop("stack", self.stack), self.module
+        if stack is False and isinstance(given["inputs"], Mapping):
+            asked = [one.shape for one in given["inputs"].values()]
+            shapes = [one.shape for one in self.inputs.values()]
+            if asked != shapes and len(asked) == len(shapes) and None not in (*asked, *shapes):
+                module = _Shaped(module, [tuple(shape or ()) for shape in shapes])
+        return Network(module, stack=stack, **given)
 
     def __str__(self) -> str:
         ports = " -> ".join(", ".join(f"{name} {one.shape}" for name, one in side.items()) for side in
                             (self.inputs, self.outputs))  # fmt: skip
-        check = str(self.check) if self.check else "not compared: nothing here runs this format"
+        check = str(self.check) if self.check else "not compared with another executor"
         return "\n".join([f"{self.source} ({self.format}): {ports}", f"  {check}", *(f"  {n}" for n in self.notes)])
+
+
+class _Shaped(nn.Module):
+    """Gives a module its inputs in the shapes of the file: a port of one number may be declared as a scalar."""
+
+    def __init__(self, module: nn.Module, shapes: Sequence[Shape]) -> None:
+        super().__init__()
+        self.module, self.shapes = module, tuple(shapes)
+
+    def forward(self, *values: Tensor) -> Any:
+        return self.module(*(v.reshape(v.shape[0], *shape) for v, shape in zip(values, self.shapes)))

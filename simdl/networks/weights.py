@@ -14,8 +14,6 @@ import math
 import pickletools
 import stat
 import struct
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from torch import Tensor, nn
 from simdl.data.durable import write_file
 from simdl.data.jsonl import dumps, loads
 from simdl.errors import DataError, NetworkError
+from simdl.networks.archive import Archive
 
 LARGEST = 2 * 2**30  # bytes of a file, and of the tensors in it
 RATIO = 100  # bytes of memory a byte of an archive may become
@@ -74,7 +73,8 @@ def load_weights(path: str | Path, *, limit: int = LARGEST, ratio: float = RATIO
     Raises NetworkError for whatever else the file is: a pickle, a program (TorchScript, `torch.export`), an archive
     that mentions anything but tensors, is too large, too compressed, cut off, or followed by other bytes.
     """
-    return read_weights(_read(Path(path), limit), str(path), limit=limit, ratio=ratio)
+    data = read_file(Path(path), limit, "load_weights(path, limit=…)")
+    return read_weights(data, str(path), limit=limit, ratio=ratio)
 
 
 def read_weights(data: bytes, where: str, *, limit: int = LARGEST, ratio: float = RATIO) -> dict[str, Tensor]:
@@ -96,7 +96,7 @@ def read_weights(data: bytes, where: str, *, limit: int = LARGEST, ratio: float 
 
 def weights_about(path: str | Path) -> Any:
     """What `save_weights` was told to keep beside the weights; None if nothing."""
-    data = _read(Path(path), LARGEST)
+    data = read_file(Path(path), LARGEST)
     if kind_of_file(data) != "safetensors":
         return None
     header = _check_safetensors(data, str(path), LARGEST)
@@ -134,17 +134,18 @@ def _is_pickle(data: bytes) -> bool:
         return False
 
 
-def _read(path: Path, limit: int) -> bytes:
+def read_file(path: Path, limit: int, fix: str = "") -> bytes:
+    """The bytes of a regular file of at most `limit` bytes. Raises NetworkError for whatever else it is."""
     try:
         about = path.stat()
         if not stat.S_ISREG(about.st_mode):  # a pipe would be waited for, a device would never end
-            raise NetworkError(str(path), "is a folder, a pipe or a device", "a file of weights")
+            raise NetworkError(str(path), "is a folder, a pipe or a device", "a file")
         if about.st_size > limit:
-            raise NetworkError(str(path), f"{about.st_size} bytes", f"at most {limit}", "load_weights(path, limit=…)")
+            raise NetworkError(str(path), f"{about.st_size} bytes", f"at most {limit}", fix)
         with path.open("rb") as file:
             data = file.read(limit + 1)
     except OSError as error:
-        raise NetworkError(str(path), f"cannot be read: {error.strerror or error}", "a file of weights") from None
+        raise NetworkError(str(path), f"cannot be read: {error.strerror or error}", "a file that can be read") from None
     if len(data) > limit:
         raise NetworkError(str(path), f"more than {limit} bytes", f"at most {limit}")
     return data
@@ -182,24 +183,18 @@ def _check_safetensors(data: bytes, where: str, limit: int) -> dict[str, Any]:
 
 
 def _read_archive(data: bytes, where: str, limit: int, ratio: float) -> dict[str, Tensor]:
-    members = _members(data, where, limit, ratio)
-    names = set(members)
+    fix = "load_weights(path, limit=…, ratio=…) if it is meant"
+    archive = Archive(data, where, "a file of torch.save", limit, ratio, fix)
     programs = {"TorchScript": ("constants.pkl", "code/"), "torch.export": ("models/", "archive_format")}
     for kind, marks in programs.items():
-        if any(mark in name for name in names for mark in marks):
+        if any(mark in name for name in archive for mark in marks):
             raise NetworkError(where, f"is a {kind} program, not weights", "a state_dict saved by torch.save", _SAVE)
-    pickles = [name for name in names if name.endswith(".pkl")]
-    if len(pickles) != 1 or not pickles[0].endswith("/data.pkl") or members[pickles[0]].file_size > _PICKLE:
+    pickles = [name for name in archive if name.endswith(".pkl")]
+    if len(pickles) != 1 or not pickles[0].endswith("/data.pkl") or archive.members[pickles[0]].file_size > _PICKLE:
         raise NetworkError(where, f"{len(pickles)} pickles in the archive", "the one of torch.save", _SAVE)
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            broken = archive.testzip()  # compares every entry with its checksum, which torch does not
-            program = b"" if broken else archive.read(pickles[0])
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, ValueError) as fault:
-        raise NetworkError(where, f"a damaged archive: {fault}", "a file of torch.save", _SAVE) from None
-    if broken:
-        raise NetworkError(where, f"a damaged archive: {broken} has changed", "a file of torch.save", _SAVE)
-    _check_pickle(program, where)
+    for name in archive:
+        archive.read(name)  # compares every entry with its checksum, which torch does not
+    _check_pickle(archive.read(pickles[0]), where)
     try:
         found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as fault:  # the reader raises RuntimeError, UnpicklingError, KeyError, … for damaged files
@@ -217,27 +212,6 @@ def _read_archive(data: bytes, where: str, limit: int, ratio: float) -> dict[str
         if value.numel() * value.element_size() > value.untyped_storage().nbytes():
             raise NetworkError(where, f"{name!r:.80}: more elements than numbers", "plain tensors")
     return {name: value.detach().contiguous() for name, value in found.items()}
-
-
-def _members(data: bytes, where: str, limit: int, ratio: float) -> dict[str, zipfile.ZipInfo]:
-    if data[-22:-18] != b"PK\x05\x06" or data[-2:] != b"\0\0":
-        raise NetworkError(where, "the archive is cut off, or other bytes follow it", "a file of torch.save", _SAVE)
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            infos = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, EOFError, struct.error, OverflowError, NotImplementedError) as fault:
-        raise NetworkError(where, f"a damaged archive: {fault}", "a file of torch.save", _SAVE) from None
-    members = {info.filename: info for info in infos}
-    total = sum(info.file_size for info in infos)
-    if len(members) < len(infos) or any(".." in Path(name).parts or name.startswith("/") for name in members):
-        raise NetworkError(where, "names in the archive repeat or lead outside of it", "a file of torch.save", _SAVE)
-    if total > limit or total > max(ratio * len(data), 2**20):
-        fix = "load_weights(path, limit=…, ratio=…) if it is meant"
-        raise NetworkError(where, f"{len(data)} bytes unpack to {total}", f"at most {limit}, {ratio:g}:1", fix)
-    places = sorted((info.header_offset, info.compress_size) for info in infos)
-    if any(a + n > b for (a, n), (b, _) in zip(places, places[1:])):
-        raise NetworkError(where, "entries of the archive overlap", "a file of torch.save", _SAVE)
-    return members
 
 
 def _check_pickle(program: bytes, where: str) -> None:

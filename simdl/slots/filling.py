@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -11,13 +12,16 @@ from simdl.block import Block, Declared
 from simdl.declarations import Input
 from simdl.diagram import Diagram
 from simdl.errors import NetworkError
+from simdl.networks.imported import Imported
 from simdl.slots.adapter import adapter, difference, readable, unit_text
 from simdl.slots.copying import copied
 from simdl.slots.slot import Place, Slot
 
+_FILES = 'a card\'s folder, "x.safetensors", .pt2, .onnx, .keras, .h5, .nnet, .polar or "package:function"'
 Model = TypeVar("Model", bound=Diagram)
-Filling = Declared | nn.Module | str | Path
-"""What goes into a slot: a block or diagram, a module, a card's folder or file, a .pt2 file, or "package:function"."""
+Filling = Declared | nn.Module | Imported | str | Path
+"""What goes into a slot: a block or diagram, a module, a path that `open_network` reads, an opened network, or
+"package:function"."""
 
 
 def fill(slot: Slot, given: Filling, *, allow_rate: bool = False) -> Declared:
@@ -85,46 +89,60 @@ def _block(slot: Slot, given: Filling, allow_rate: bool) -> Declared:
         given = made
     if isinstance(given, str | Path):
         return _opened(slot, Path(given), allow_rate)
+    if isinstance(given, Imported):
+        return _imported(slot, given, allow_rate)
     if isinstance(given, Declared):
         return copied(given)
     if isinstance(given, nn.Module):
         return _wrapped(slot, given)
-    raise NetworkError(where, f"{given!r}", "a block, an nn.Module, a path or text",
-                       'a card\'s folder, "x.safetensors", "x.pt2" or "package:function"')  # fmt: skip
+    raise NetworkError(where, f"{given!r}", "a block, an nn.Module, a path or text", _FILES)
 
 
-def _wrapped(slot: Slot, module: nn.Module) -> Declared:
+def _wrapped(slot: Slot, module: nn.Module, recurrent: bool | None = None, window: int | None = None) -> Declared:
     """A network around a module that is taken to keep the contract: all inputs in order, outputs without default."""
-    from simdl.networks import Network, Recurrent
+    from simdl.networks import Network, Recurrent, Window
 
-    period: dict[str, Any] = {"period": slot.period, "rate": slot.rate}
     if slot.clock is None:
         raise NetworkError(f"slot {slot.name}", "a module without a period, in a slot without one", "a block",
                            f"swap({slot.name}=Network(module, period=...))")  # fmt: skip
-    recurrent = any(isinstance(part, nn.RNNBase | nn.RNNCellBase) for part in module.modules())
-    own = {"ok"} if recurrent else set()
+    if recurrent is None:
+        recurrent = any(isinstance(part, nn.RNNBase | nn.RNNCellBase) for part in module.modules())
+    own = {"ok"} if recurrent or window else set()
     outputs = {name: one for name, one in slot.outputs.items() if name not in {*slot.defaults, *own}}
     kind: Any = Recurrent if recurrent else Network
+    options: dict[str, Any] = {"period": slot.period, "rate": slot.rate}
+    if window is not None:
+        options["window"] = Window(window)
     try:
-        return cast(Declared, kind(module, inputs=dict(slot.inputs), outputs=outputs, **period))
+        return cast(Declared, kind(module, inputs=dict(slot.inputs), outputs=outputs, **options))
     except NetworkError as error:
         raise NetworkError(f"slot {slot.name}", f"{type(module).__name__} does not fit: {error.found}", f"{slot}",
                            error.fix, error.names) from error  # fmt: skip
 
 
 def _opened(slot: Slot, path: Path, allow_rate: bool) -> Declared:
-    from simdl.networks import Network, load_exported
+    from simdl.networks.opening import open_network
 
     if not path.exists():
-        raise NetworkError(f"slot {slot.name}", f"{path}: no such file or folder", "a network",
-                           'a card\'s folder, "x.safetensors", "x.pt2" or "package:function"')  # fmt: skip
-    if path.suffix == ".pt2":
-        return _wrapped(slot, load_exported(path))
-    if path.suffix in (".onnx", ".keras", ".h5", ".tflite"):
-        raise NetworkError(f"slot {slot.name}", f"{path}: {path.suffix} files are not read yet", "a card or a .pt2",
-                           "convert it to torch and save it with a card, or wrap it in Callback")  # fmt: skip
-    ticking: dict[str, Any] = {"period": slot.period, "rate": slot.rate} if allow_rate else {}
-    return Network.from_card(path, allow_rate=allow_rate, **ticking)
+        raise NetworkError(f"slot {slot.name}", f"{path}: no such file or folder", "a network", _FILES)
+    return _imported(slot, open_network(path), allow_rate)
+
+
+def _imported(slot: Slot, found: Imported, allow_rate: bool) -> Declared:
+    """A network from a file: by the names of its ports where they are the slot's, else by their order."""
+    card = found.options.get("card")
+    if card is not None:
+        return found.block(allow_rate=allow_rate, **({"period": slot.period, "rate": slot.rate} if allow_rate else {}))
+    sizes = {name: math.prod(one.shape or ()) for name, one in slot.offered.items()}
+    same = {name: math.prod(one.shape or ()) == sizes.get(name) for name, one in found.inputs.items()}
+    if len(same) > 1 or all(same.values()):
+        inputs = {name: Input(slot.offered[name].shape) if same[name] else one for name, one in found.inputs.items()}
+        return found.block(inputs=inputs, period=slot.period, rate=slot.rate)
+    (shape,) = (one.shape for one in found.inputs.values())
+    features = sum(math.prod(one.shape or ()) for one in slot.inputs.values())
+    windowed = shape is not None and len(shape) == 2 and shape[1] == features and not found.recurrent
+    plain = all(len(one.shape or ()) < 2 for one in slot.inputs.values())
+    return _wrapped(slot, found.module, found.recurrent, shape[0] if shape and windowed and plain else None)
 
 
 def _faults(slot: Slot, block: Declared, allow_rate: bool) -> list[str]:
