@@ -48,7 +48,7 @@ _NAMES = {
     "space": "Choice Grid LogUniform Normal Sampled Uniform",
     "scenario": "Scenario scenario",
     "requirements": "Requirement Verdict always eventually implies requirement until",
-    "networks": "Callback Network Recurrent",
+    "networks": "Callback Monitor Network Recurrent",
     "networks.card": "ModelCard",
     "slots": "Slot",
     "campaign.monte_carlo": "monte_carlo",
@@ -112,6 +112,7 @@ if TYPE_CHECKING:
     )
     from simdl.networks import (
         Callback as Callback,
+        Monitor as Monitor,
         Network as Network,
         Recurrent as Recurrent,
     )

@@ -12,6 +12,8 @@
     nnet, polar, affine    formats of verification tools
     comparison             comparing a converted network with what it was converted from
     callback               Callback: any Python model
+    monitor, monitored     Monitor: a network watched at run time, with a fallback
+    ood/                   scorers: how strange an input is
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from simdl.networks.architecture import architecture as architecture
 from simdl.networks.callback import Callback as Callback
 from simdl.networks.exported import load_exported as load_exported
+from simdl.networks.monitor import Cause as Cause, Monitor as Monitor
 from simdl.networks.network import Network as Network
 from simdl.networks.recurrent import Recurrent as Recurrent
 from simdl.networks.window import Window as Window
@@ -37,7 +40,9 @@ _LATER = {
     "open_network": "opening",
 }  # fmt: skip
 
-__all__ = ["Callback", "Network", "Recurrent", "Window", "architecture", "load_exported", *_LATER]  # pyright: ignore
+__all__ = [  # pyright: ignore
+    "Callback", "Cause", "Monitor", "Network", "Recurrent", "Window", "architecture", "load_exported", *_LATER,
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
