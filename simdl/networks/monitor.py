@@ -160,7 +160,7 @@ class Monitor(Block):
         score = torch.zeros_like(age) if scorer is None else _bounded(scorer(row))
         level = torch.where(tripped, threshold - hysteresis, threshold)
         outside = (result < _like(low, like)) | (result > _like(high, like))
-        fast = ((result - before).abs() > _like(slope * dt, like)) & _like(begun, like)
+        fast = ((result - before).abs() > _like(slope * _like(dt, slope), like)) & _like(begun, like)
         late = torch.maximum(age, torch.as_tensor(t, dtype=age.dtype) - captured)
         found = {
             Cause.NAN: ~usable | ~_every(row.isfinite()),

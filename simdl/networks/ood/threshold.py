@@ -136,7 +136,10 @@ def _counted(scores: Tensor, number: float, step: float, trip: int) -> Calibrati
     above = len(every) - torch.searchsorted(every, levels, right=True)
     rises = above - (len(both) - torch.searchsorted(both, levels, right=True))
     too_many = (rises > allowed).nonzero()
-    first = int(too_many[-1]) + 1 if len(too_many) else 0
+    if not len(too_many):  # lower levels are risen above less often, because the score hardly falls below them
+        raise NetworkError("per_hour", f"{number:g} alarms an hour, and no threshold is risen above so often",
+                           f"fewer than {int(rises.max()) / hours:.3g} an hour")  # fmt: skip
+    first = int(too_many[-1]) + 1
     level, n = float(levels[first]), int(rises[first])
     part = float((scores > level).double().mean())
     return Calibration(level, scores.numel(), "counted", part, n / hours, step, None, trip)
