@@ -304,6 +304,11 @@ class Block(Declared):
         """The latency in ns."""
         return nanoseconds(self.latency, f"{self}: latency") if self.latency is not None else 0
 
+    def lane_settings(self, ids: Tensor, seed: int) -> Mapping[str, Tensor]:
+        """Parameters that a run's lanes decide, by name: (lanes, *shape) for the lanes `ids` of the run's seed. What
+        `set=` says goes before them."""
+        return {}
+
     def _repr_html_(self) -> str:
         from simdl.draw import picture
 
@@ -335,10 +340,21 @@ class Block(Declared):
                             f"{cls.__name__}.{method.name}", found, f"what a {kind} may read", names=allowed, wrong=name
                         )
                     )
-        for kind in ("initial", "tick", "hit", "edges"):
+        for kind in ("initial", "tick", "edges"):
             if len(cls.methods(kind)) > 1:
                 both = " and ".join(m.name for m in cls.methods(kind))
                 faults.append(ModelError(cls.__name__, f"{both} are both @{kind}", f"one @{kind} method"))
+        hits = cls.methods("hit")
+        for method in hits:
+            first = getattr(method, "first", 0.0)
+            if isinstance(first, str) and not isinstance(names.get(first), Param):
+                known = [n for n, d in names.items() if isinstance(d, Param)]
+                faults.append(ModelError(f"{cls.__name__}.{method.name}", f"first={first!r}", "a parameter, or seconds",
+                                         names=known, wrong=first))  # fmt: skip
+        if len(hits) > 1 and sum(not m.returns for m in hits) > 1:
+            both = " and ".join(m.name for m in hits if not m.returns)
+            faults.append(ModelError(cls.__name__, f"{both} are both @hit", "one @hit method",
+                                     "say which outputs each returns: @hit(outputs=(y,))"))  # fmt: skip
         if cls.methods("tick") and cls.methods("hit"):
             faults.append(
                 ModelError(cls.__name__, "both @tick and @hit", "one of them: its own clock, or its own times")

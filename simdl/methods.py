@@ -7,7 +7,7 @@ A method's argument names are what it reads: inputs, states, parameters, noise, 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, overload
 
 from simdl.declarations import Declaration, Output, State, _Readable
@@ -54,8 +54,10 @@ class Tick(Method):
 
 
 class Hit(Method):
+    """first: of the first hit, in seconds; or the name of a parameter that gives it in ns, in each lane its own."""
+
     kind = "hit"
-    first: float = 0.0
+    first: float | str = 0.0
 
 
 class Edges(Method):
@@ -119,15 +121,18 @@ def tick(function: Function) -> Tick:
 @overload
 def hit(first: Function, /) -> Hit: ...
 @overload
-def hit(first: float = 0.0) -> Callable[[Function], Hit]: ...
-def hit(first: float | Function = 0.0) -> Any:
+def hit(first: float | str = 0.0, *, outputs: tuple[Output, ...] = ()) -> Callable[[Function], Hit]: ...
+def hit(first: float | str | Function = 0.0, *, outputs: tuple[Output, ...] = ()) -> Any:
     """A method run at times only its lane can tell. It returns a dict of outputs and states, and `next`: the seconds
-    to its next hit (inf for never). `first` is the time of the first hit in seconds."""
+    to its next hit (inf for never). `first` is the time of the first hit in seconds, or the name of an int64 parameter
+    that gives it in ns.
+
+    outputs: those that it returns; needed in a block with several hits, each of which has times of its own."""
     if callable(first):
         return Hit(first)
 
     def decorate(function: Function) -> Hit:
-        method = Hit(function)
+        method = Hit(function, outputs)
         method.first = first
         return method
 
@@ -171,3 +176,16 @@ def crossing(function: Function | None = None, /, *, rest: State | None = None) 
     if function is None:
         return lambda function: Crossing(function, rest)
     return Crossing(function, rest)
+
+
+def reading(method: Callable[[Any, dict[str, Any]], Any], names: Iterable[str]) -> Function:
+    """A method whose signature says that it reads these names; it is given their values in a dict."""
+
+    def step(self: Any, *args: Any, **values: Any) -> Any:
+        return method(self, {**dict(zip(names, args)), **values})
+
+    names = list(names)
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter(name, kind) for name in ("self", *names)]
+    step.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return step

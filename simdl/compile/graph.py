@@ -110,8 +110,12 @@ class Graph:
         for method in block.methods("tick"):
             states = tuple(_key(path, n) for n, d in type(block).declared().items() if isinstance(d, State))
             self._add(add("tick", method, by_tick, clock=clock, delay=block.latency_ns, states=states))
+        named = {name for m in block.methods("hit") for name in m.returns}
         for method in block.methods("hit"):
-            node = add("hit", method, by_tick, clock=clock)
+            own = ("hit", len(self.hits))
+            node = add("hit", method, method.returns or [n for n in by_tick if n not in named], clock=own)
+            node.reads = self._reads(path, block, method, own)
+            node.first = method.first  # type: ignore[attr-defined]
             self.hits.append(self._add(node))
         for method in block.methods("output"):
             self._add(

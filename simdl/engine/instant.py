@@ -65,8 +65,11 @@ class Instants:
         state.held |= {f"frozen:{k}": values[k] for k in model.frozen}
         ids = torch.zeros(setup.lanes, dtype=torch.int64, device=setup.device)
         for i, node in enumerate(model.hits):
-            first = nanoseconds(model.blocks[node.block].methods("hit")[0].first, f"{node.path}: first")  # type: ignore[attr-defined]
-            state.next_hit[i] = torch.full_like(ids, first)
+            if isinstance(node.first, str):
+                given = self.base[f"{node.block}.{node.first}" if node.block else node.first]
+                state.next_hit[i] = torch.where(given < 0, FOREVER, given.to(torch.int64))
+            else:
+                state.next_hit[i] = torch.full_like(ids, nanoseconds(node.first, f"{node.path}: first"))
         for node in model.graph.nodes:
             if isinstance(node.clock, tuple):
                 state.last[f"dt:{node.clock}"] = torch.zeros(setup.lanes, dtype=torch.float64, device=setup.device)

@@ -173,6 +173,9 @@ def prepare(
     for name, given in settings.items():
         value = _settable(model, name)
         chosen[value.key] = given
+    for path, block in model.blocks.items():
+        for name, given in block.lane_settings(setup.ids, seed).items():
+            chosen.setdefault(f"{path}.{name}" if path else name, given)
     for key in model.params:
         _param(setup, key, chosen)
     for key, given in chosen.items():
