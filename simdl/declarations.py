@@ -39,7 +39,7 @@ DTYPES: dict[str, torch.dtype] = {
 RESERVED = frozenset(
     "self t dt next path period rate offset latency stream name declared methods settings clock latency_ns drive "
     "parent label wires faults conditions built children describe leaves modules parameters state_dict "
-    "load_state_dict to lane_settings".split()
+    "load_state_dict to lane_settings remarks".split()
 )
 
 
@@ -120,7 +120,8 @@ class Inputs(_Readable):
 class Output(_Readable):
     """An output that a tick or an output method computes; on a diagram, assign what it shows.
 
-    initial: its value before the first tick or release, and again after a lane reset.
+    initial: its value before the first tick or release, and again after a lane reset; labels: the names of its values
+    0, 1, …, which makes it an enumeration of type int64: traces, tables and plots show the names.
     """
 
     kind: Kind = "output"
@@ -132,9 +133,14 @@ class Output(_Readable):
         unit: str = "",
         dtype: str | None = None,
         initial: Number | Array = 0.0,
+        labels: Sequence[str] = (),
         doc: str = "",
     ) -> None:
+        self.labels = _labels(labels)
+        dtype = "int64" if labels and dtype is None else dtype
         self.shape, self.unit, self.dtype, self.initial, self.doc = shape, unit, _dtype(dtype), initial, doc
+        if labels and (self.dtype is None or self.dtype.is_floating_point or self.dtype == torch.bool):
+            raise ModelError("Output", f"dtype={dtype!r} with labels", "a whole number", 'dtype="int64"')
 
     def __set__(self, diagram: Declared, source: Signal | Number | Tensor) -> None:
         diagram.drive(self.name, source)
@@ -241,6 +247,15 @@ def as_tensor(value: Any) -> Tensor:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) < 80 else text[:77] + "..."
+
+
+def _labels(given: Sequence[str]) -> tuple[str, ...]:
+    names = tuple(given)
+    if isinstance(given, str) or not all(isinstance(name, str) and name for name in names):
+        raise ModelError("Output", f"labels={given!r}", 'names, as in labels=("ok", "scratch")')
+    if len(set(names)) < len(names):
+        raise ModelError("Output", f"labels={given!r}", "one name each")
+    return names
 
 
 def _dtype(name: str | None) -> torch.dtype | None:

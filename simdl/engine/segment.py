@@ -81,7 +81,7 @@ class Segments:
         if not self.model.continuous and not self.model.crossings and not self.events:
             for ns in self.recorder.grid(start, end):
                 span.record(ns, state.y, None)
-        elif self.solver.adaptive or self.model.crossings or self.events:
+        elif self.solver.adaptive or self.model.crossings or self._own_events(state, end):
             Walk(self, span, failures).run()
         else:
             self._march(span)
@@ -91,6 +91,11 @@ class Segments:
                     span.record(ns, state.y, None)
         span.flush()
         return failures
+
+    def _own_events(self, state: State, end: int) -> bool:
+        """Whether a lane has a hit or an edge of its own before `end`, ns."""
+        times = [*state.next_hit.values(), *(state.next_edge[i] for i in self.lane_edges)]
+        return any(bool((one < end).any()) for one in times)
 
     def steps(self, length: float) -> int:
         """The number of equal fixed steps of a segment."""
@@ -102,7 +107,9 @@ class Segments:
         """Fixed steps of all lanes, without crossings or events."""
         state = span.state
         count = self.steps(span.length)
-        h = span.length / count
+        # A tensor, so that a lane steps bit for bit as it does beside others that have events of their own.
+        h = torch.full((self.setup.lanes,), span.length / count, dtype=torch.float64, device=self.setup.device)
+        whole = span.length / count
         grid = iter(self.recorder.grid(span.start, span.end))
         ns = next(grid, None)
         slope: Tensor | None = None
@@ -110,8 +117,8 @@ class Segments:
             tau = span.length * j / count
             step = advance(self.solver, span.slope, tau, state.y, h, slope)
             y = self.end(state, step)
-            while ns is not None and (ns - span.start) / SECOND <= tau + h:
-                theta = ((ns - span.start) / SECOND - tau) / h
+            while ns is not None and (ns - span.start) / SECOND <= tau + whole:
+                theta = ((ns - span.start) / SECOND - tau) / whole
                 span.record(ns, y if theta == 1.0 else step.at(theta), None)
                 ns = next(grid, None)
             slope = step.__dict__.get("f1")

@@ -159,6 +159,7 @@ class Simulator:
         """Go on to `until`, which becomes an instant. With `when`, a condition, stop at the first instant at which it
         holds in some lane: True if it did."""
         end = horizon(until)
+        self._check_horizon(end)
         if end < self.state.ns:
             raise RunError(f"{self.model.name}.run_until({until!r})", f"t is already {self.t:g} s", "a later time",
                            "go back with restore(snapshot)")  # fmt: skip
@@ -182,6 +183,13 @@ class Simulator:
                     return True
         return False
 
+    def _check_horizon(self, end: int) -> None:
+        """Raise RunError for a time beyond what the times of some block reach to."""
+        for path, block in self.model.blocks.items():
+            if end > block.until_ns:
+                raise RunError(path, f"a run to t = {seconds(end):g} s", f"at most {seconds(block.until_ns):g} s, to "
+                               "which its times are known", "a longer horizon=")  # fmt: skip
+
     def _runs_natively(self, end: int) -> bool:
         """Whether the native engine goes on from here."""
         if self.asked == "torch" or end <= self.state.ns:
@@ -192,6 +200,7 @@ class Simulator:
         """Choose the engine of a run to `end`, ns, and make it ready: its name, and why it is not the other one.
 
         Raises LoweringError and CompileError when the native one was insisted on."""
+        self._check_horizon(end)
         if self.asked == "torch" or self._native is not None:
             return self.engine, self.why
         found = why_not(self)

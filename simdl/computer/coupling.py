@@ -1,0 +1,294 @@
+"""A diagram on a computer: which task runs which of its blocks, and the timetable of every lane."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from simdl.block import Block, Declared
+from simdl.clock import SECOND, Clock, Duration, nanoseconds
+from simdl.compile import Model, compile_model
+from simdl.computer.mapped import NEVER, Placement, become_mapped
+from simdl.declarations import Input, Output
+from simdl.diagram import Diagram
+from simdl.errors import ModelError, RunError
+from simdl.methods import OutputMethod, output, tick
+from simdl.port import Formula, Port
+from simdl.slots.copying import copied
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Times = NDArray[np.int64]
+
+Whole = TypeVar("Whole", bound=Diagram)
+SPARE = 16  # entries of a table beyond those that lane 0 needs, where their number is random
+
+
+class Accessed(Protocol):
+    """The schedule of one lane, as far as a diagram sees it."""
+
+    def accesses(self, name: str) -> tuple[Times, Times, Times]:
+        """When the blocks `name` are read and written, ns, and which read each write shows."""
+        ...
+
+
+class Scheduler(Protocol):
+    """What computes the schedules of lanes."""
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether all lanes have one schedule."""
+        ...
+
+    def schedule(self, until: int, seed: int = 0, lane: int = 0) -> Accessed: ...
+
+    def placed(self) -> Mapping[str, tuple[float, float]]:
+        """The names of what tasks run -> drift and offset (s) of the clock of their processor."""
+        ...
+
+
+class Age(Block):
+    """How old the inputs are from which a shown output was computed: t - captured."""
+
+    captured = Input(unit="s", dtype="float64")
+
+    @output(unit="s")
+    def age(self, t, captured):  # type: ignore[no-untyped-def]
+        return t - captured
+
+
+class Releases(Block):
+    """The clock of blocks that tasks run: it keeps the instants at which their jobs are released."""
+
+    count = Output(dtype="int64")
+
+    @tick
+    def step(self, t):  # type: ignore[no-untyped-def]
+        return {"count": torch.zeros_like(t).to(torch.int64)}
+
+
+@dataclass
+class Timetables:
+    """The times of mapped blocks for the lanes of a run, computed once for all blocks."""
+
+    scheduler: Scheduler
+    horizon: int  # ns
+    names: dict[str, str]  # path of a block -> the name its task runs
+    lengths: dict[str, tuple[int, int]] = field(default_factory=dict)
+    immediate: frozenset[str] = frozenset()
+    pending: dict[str, int] = field(default_factory=dict)
+    _kept: tuple[Any, dict[str, dict[str, Tensor]]] | None = None
+
+    def tables(self, path: str, ids: Tensor, seed: int) -> Mapping[str, Tensor]:
+        numbers = ids.tolist()
+        key = (seed, tuple(numbers))
+        if self._kept is None or self._kept[0] != key:
+            self._kept = (key, self._computed(numbers, seed))
+        return self._kept[1][self.names[path]]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": None}
+
+    def _computed(self, ids: list[int], seed: int) -> dict[str, dict[str, Tensor]]:
+        lanes = ids[:1] if self.scheduler.deterministic else ids
+        schedules = [self.scheduler.schedule(self.horizon, seed, lane) for lane in lanes]
+        found: dict[str, dict[str, Tensor]] = {}
+        for name in dict.fromkeys(self.names.values()):
+            rows = [self._rows(name, one, lane) for one, lane in zip(schedules, lanes)]
+            stacked = {key: torch.as_tensor(np.stack([row[key] for row in rows])) for key in rows[0]}
+            found[name] = {key: value.expand(len(ids), *value.shape[1:]) for key, value in stacked.items()}
+        return found
+
+    def _rows(self, name: str, schedule: Accessed, lane: int) -> dict[str, Times]:
+        reads, writes, source = checked(schedule.accesses(name), name)
+        jobs, shown = self.lengths[name]
+        where = f"{name}: lane {lane}"
+        if len(reads) > jobs or len(writes) > shown:
+            raise RunError(where, f"{len(reads)} jobs and {len(writes)} writes", f"at most {jobs} and {shown}",
+                           "on(diagram, most=...) makes room for more")  # fmt: skip
+        found = {"begin": _first(reads), "waits": _waits(reads, jobs)}
+        if name in self.immediate:
+            if not np.array_equal(reads, writes):
+                raise RunError(where, "jobs that take time, and none of them does in lane 0", "one or the other",
+                               "give the task an execution time of at least 1 ns")  # fmt: skip
+            return found
+        if in_flight(reads, writes, source) > self.pending[name]:
+            found_text = f"{in_flight(reads, writes, source)} jobs under way at once"
+            raise RunError(where, found_text, f"at most {self.pending[name]}", "on(diagram, pending=...)")
+        if bool((writes == reads[source]).any()):
+            raise RunError(where, "a job that takes no time among others that do", "at least 1 ns for every job")
+        which = np.full(shown, NEVER, dtype=np.int64)
+        which[: len(source)] = source
+        return {**found, "write_begin": _first(writes), "write_waits": _waits(writes, shown), "written": which}
+
+
+def checked(accesses: tuple[Times, Times, Times], name: str) -> tuple[Times, Times, Times]:
+    """Reads, writes and sources in order of time; of several writes at one time the last is kept."""
+    reads, writes, source = (np.asarray(one, dtype=np.int64) for one in accesses)
+    if bool((np.diff(reads) <= 0).any()):
+        raise RunError(name, "two jobs that read at one time", "one job after the other",
+                       "a block is run by one task, once in a job")  # fmt: skip
+    order = np.argsort(writes, kind="stable")
+    writes, source = writes[order], source[order]
+    last = np.append(np.diff(writes) > 0, True)[: len(writes)]
+    return reads, writes[last], source[last]
+
+
+def in_flight(reads: Times, writes: Times, source: Times) -> int:
+    """How many jobs have begun since the one that a write shows, itself counted, at most."""
+    begun = np.searchsorted(reads, writes, side="left")
+    return int((begun - source).max(initial=1))
+
+
+def place(
+    diagram: Whole, scheduler: Scheduler, horizon: Duration, most: int | None = None, pending: int | None = None
+) -> Whole:
+    """A copy of a diagram in which the blocks that tasks run keep the times of their jobs.
+
+    horizon: how long it can run; the schedule of every lane is computed to there before it runs. most: room for jobs of
+    a block in a lane, where their number is random; pending: how many of them may be under way at once.
+    Raises ModelError naming every block that cannot be run by a task, and why.
+    """
+    end = nanoseconds(horizon, "horizon")
+    model = compile_model(diagram)
+    made = copied(diagram)
+    blocks = {block.path: block for block in made.leaves()}
+    names = _assigned(scheduler, model, blocks)
+    sample = scheduler.schedule(end, 0, 0)
+    timetables = Timetables(scheduler, end, names)
+    for name in dict.fromkeys(names.values()):
+        reads, writes, source = checked(sample.accesses(name), name)
+        room = 0 if scheduler.deterministic else SPARE + len(reads) // 4
+        extra = 0 if scheduler.deterministic else SPARE + len(writes) // 4
+        timetables.lengths[name] = (most or max(1, len(reads) + room), most or max(1, len(writes) + extra))
+        if len(reads) and np.array_equal(reads, writes):
+            timetables.immediate |= {name}
+        timetables.pending[name] = pending or in_flight(reads, writes, source)
+    _wire_within(blocks, names)
+    _keep_clocks(made, model, names)
+    clocks = scheduler.placed()
+    for path, name in names.items():
+        block, original = blocks[path], model.blocks[path]
+        outputs = [n for n, d in type(block).declared().items() if isinstance(d, Output | OutputMethod)]
+        drift, shift = clocks[name]
+        placement = Placement(
+            path=path, timetable=timetables, immediate=name in timetables.immediate,
+            shapes={n: model.values[f"{path}.{n}"].shape or () for n in outputs},
+            dtypes={n: model.values[f"{path}.{n}"].dtype for n in outputs},
+            within=tuple(n for n in outputs if n in vars(block).get("_within", ())),
+            jobs=timetables.lengths[name][0], writes=timetables.lengths[name][1], pending=timetables.pending[name],
+            period=original.clock.period if original.clock is not None else 0.0, drift=drift, shift=shift,
+        )  # fmt: skip
+        vars(block).pop("_within", None)
+        become_mapped(block, placement)
+    for path, block in blocks.items():
+        if path in names and names[path] not in timetables.immediate:
+            assert isinstance(block.parent, Diagram)
+            age = Age()
+            setattr(block.parent, f"{block.label.replace('.', '_')}_age", age)
+            age.captured = Port(block, "captured", "output")
+    compile_model(made)
+    return made
+
+
+def _assigned(scheduler: Scheduler, model: Model, blocks: Mapping[str, Block]) -> dict[str, str]:
+    """Path of each block that a task runs -> the name under which it does."""
+    faults: list[Any] = []
+    found: dict[str, str] = {}
+    regions = {path for region in model.regions for path in region.blocks}
+    for name in scheduler.placed():
+        inside = [path for path in blocks if path == name or path.startswith(f"{name}.")]
+        if not inside:
+            faults.append(ModelError(f"runs {name!r}", "no such block", "the path of a block or diagram",
+                                     names=list(blocks), wrong=name))  # fmt: skip
+        for path in inside:
+            block = blocks[path]
+            why = _unfit(block, path in regions)
+            if path in found:
+                why = why or f"run as {found[path]!r} too"
+            if why:
+                faults.append(ModelError(path, why, "a sampled block, run by one task"))
+            found[path] = name
+    if faults:
+        raise ModelError.collect("computer", faults)
+    return found
+
+
+def _unfit(block: Block, conditional: bool) -> str:
+    if block.methods("derivative"):
+        return "it is continuous: no task runs a plant"
+    if block.methods("hit"):
+        return "it has times of its own (@hit)"
+    if block.methods("edges"):
+        return "it is a source with edges"
+    if block.latency_ns:
+        return f"it has latency={block.latency!r}, and its task gives it one"
+    if conditional:
+        return "it is enabled, triggered or reset by a condition"
+    return ""
+
+
+def _wire_within(blocks: Mapping[str, Block], names: Mapping[str, str]) -> None:
+    """What a block reads of another one that the same job runs is what this job has computed, not what is shown."""
+    for path, name in names.items():
+        group = {id(blocks[p]) for p, n in names.items() if n == name}
+        block = blocks[path]
+        for port, source in block.wires.items():
+            many = isinstance(source, tuple)
+            new = tuple(_rewired(one, group) for one in (source if many else (source,)))
+            block.wires[port] = new if many else new[0]
+
+
+def _rewired(source: Any, group: set[int]) -> Any:
+    if isinstance(source, Formula):
+        args = [_rewired(one, group) for one in source.args]
+        changed = any(a is not b for a, b in zip(args, source.args))
+        return Formula(source.op, *args) if changed else source
+    if not isinstance(source, Port):
+        return source
+    owner = source.owner
+    if id(owner) in group:
+        if isinstance(type(owner).declared().get(source.name), Output | OutputMethod):
+            vars(owner).setdefault("_within", set()).add(source.name)
+            return Port(owner, f"{source.name}_of_job", "output")
+        return source
+    if source.name in owner.wires:
+        through = _rewired(owner.wires[source.name], group)
+        return source if through is owner.wires[source.name] else through
+    return source
+
+
+def _keep_clocks(made: Diagram, model: Model, names: Mapping[str, str]) -> None:
+    """A block for each clock of mapped blocks, so that their instants stay, and with them the steps between."""
+    clocks = sorted({clock for path in names if (clock := model.blocks[path].clock) is not None})
+    for number, clock in enumerate(clocks):
+        setattr(made, f"releases_{number}", Releases(**_timing(clock)))
+
+
+def _timing(clock: Clock) -> dict[str, Any]:
+    from fractions import Fraction
+
+    if clock.rational:
+        return {"rate": Fraction(SECOND * clock.denominator, clock.numerator), "offset": Fraction(clock.offset, SECOND)}
+    return {"period": Fraction(clock.numerator, SECOND), "offset": Fraction(clock.offset, SECOND)}
+
+
+def _first(times: Times) -> Times:
+    return np.asarray(times[0] if len(times) else NEVER, dtype=np.int64)
+
+
+def _waits(times: Times, length: int) -> Times:
+    found = np.full(length, NEVER, dtype=np.int64)
+    found[: max(0, len(times) - 1)] = np.diff(times)
+    return found
+
+
+def mapped_blocks(diagram: Declared) -> list[str]:
+    """The paths of the blocks of a diagram that tasks run."""
+    return [block.path for block in diagram.leaves() if "_placement" in vars(block)]
