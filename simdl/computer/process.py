@@ -1,0 +1,245 @@
+"""A discrete-event plant as a block: SimPy processes of arrivals, queues and machines that read and drive ports."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import simpy
+import torch
+from torch import Tensor
+
+from simdl.block import Block
+from simdl.clock import FOREVER, SECOND, Duration, nanoseconds
+from simdl.computer.history import History
+from simdl.declarations import Input, Output, Param, State
+from simdl.errors import ModelError, RunError
+from simdl.methods import Hit, reading
+from simdl.port import Port
+from simdl.random import stream_key
+
+Start = Callable[[simpy.Environment, "Ports"], Any]
+
+
+class Ports:
+    """What a process sees of the diagram: `ports["speed"]` reads an input, `ports["count"] = 3` drives an output.
+
+    Inputs have the values that readers find at the time of the event. random: a numpy generator of this lane alone.
+    """
+
+    def __init__(self, env: simpy.Environment, outputs: Mapping[str, Any], random: np.random.Generator) -> None:
+        self.env, self.random = env, random
+        self._inputs: dict[str, Any] = {}
+        self._outputs = dict(outputs)
+        self._waiting: list[tuple[Callable[[Ports], bool], simpy.Event]] = []
+
+    def __getitem__(self, name: str) -> Any:
+        found = self._inputs if name in self._inputs else self._outputs
+        if name not in found:  # SimPy makes what a process raises again from its text, so no SimdlError
+            raise KeyError(f"no port {name!r}; there are {', '.join([*self._inputs, *self._outputs])}")
+        return found[name]
+
+    def __setitem__(self, name: str, value: float) -> None:
+        if name not in self._outputs:
+            raise KeyError(f"no output {name!r}; there are {', '.join(self._outputs)}")
+        self._outputs[name] = value
+
+    def wait(self, condition: Callable[[Ports], bool]) -> simpy.Event:
+        """An event for `yield`: it happens when the condition holds, which is looked at whenever the block wakes."""
+        event = self.env.event()
+        self._waiting.append((condition, event))
+        return event
+
+    def _look(self) -> bool:
+        """Let what waits for a condition that holds go on."""
+        ready = [(condition, event) for condition, event in self._waiting if condition(self)]
+        self._waiting = [pair for pair in self._waiting if pair not in ready]
+        for _, event in ready:
+            event.succeed()
+        return bool(ready)
+
+
+class _Lane:
+    """The SimPy environment of one lane."""
+
+    def __init__(self, block: Process, lane: int, seed: int) -> None:
+        self.block, self.where = block, f"{block}: lane {lane}"
+        self.env = simpy.Environment()
+        key = stream_key(seed, f"{block.stream or block.path}.process")
+        random = np.random.Generator(np.random.Philox(key=[key % 2**64, lane % 2**64]))
+        self.ports = Ports(self.env, block._first, random)
+        self.started = False
+
+    def advance(self, ns: int, values: tuple[Any, ...]) -> tuple[tuple[Any, ...], int]:
+        """Do what is due at ns with these inputs; the outputs, and when to come back, ns."""
+        env, ports, block = self.env, self.ports, self.block
+        ports._inputs.update(zip(block._inputs, values))
+        try:
+            if not self.started:
+                self.started = True
+                made = block._begin(env, ports)
+                if inspect.isgenerator(made):
+                    env.process(cast(Any, made))
+            if _ns(env.peek()) > ns and env.now < ns / SECOND:  # woken to look at inputs
+                env.run(until=ns / SECOND)
+            while _ns(env.peek()) <= ns or ports._look():
+                env.step()
+        except Exception as error:
+            raise RunError(self.where, f"its process raised {type(error).__name__}: {error}, at t = {ns / SECOND:g} s",
+                           "a process that goes on", "catch it in the process") from error  # fmt: skip
+        outputs = tuple(ports._outputs[name] for name in block._outputs)
+        later = _ns(env.peek())
+        if block._every:
+            later = min(later, ns - ns % block._every + block._every)
+        return outputs, later
+
+
+def _ns(time: float) -> int:
+    return FOREVER if math.isinf(time) else round(time * SECOND)
+
+
+class Process(Block):
+    """SimPy processes as a block, in every lane its own.
+
+    start: a generator function `line(env, ports)` that is the process, or a function that starts processes, stores and
+    resources with `env.process(...)`; env is a `simpy.Environment` in seconds. inputs, outputs: names, or declarations
+    by name. every: wake also at multiples of this time, so that `ports.wait(condition)` sees inputs that change.
+
+    The block is evaluated at the times of its own events, rounded to whole ns, and its outputs are held between. It
+    runs in the torch engine. A snapshot holds the number of an entry in the history of what a lane has read: restoring
+    one runs the process again from the start on what was read, which takes as long as its events take.
+    Raises RunError when a process raises.
+
+    >>> def machine(env, ports):
+    ...     while True:
+    ...         yield env.timeout(0.5)
+    ...         ports["parts"] = ports["parts"] + 1
+    >>> from simdl import Diagram, Output, RK4, simulate
+    >>> class Plant(Diagram):
+    ...     parts = Output()
+    ...     def __init__(self):
+    ...         self.machine = Process(machine, outputs=("parts",))
+    ...         self.parts = self.machine.parts
+    >>> float(simulate(Plant(), until=1.75)["parts"].values[0, -1])
+    3.0
+    """
+
+    if TYPE_CHECKING:
+        _begin: Start
+        _inputs: tuple[str, ...]
+        _outputs: tuple[str, ...]
+        _first: dict[str, Any]
+        _every: int
+        _history: History
+
+        def __init__(
+            self, start: Start, inputs: Any = (), outputs: Any = (), every: Duration | None = None,
+            stream: str | None = None,
+        ) -> None: ...  # fmt: skip
+
+        def __getattr__(self, name: str) -> Port: ...
+
+    else:
+
+        def __new__(cls, start=None, inputs=(), outputs=(), every=None, **options):
+            if "_made_from" in vars(cls):
+                return object.__new__(cls)
+            if not callable(start):
+                raise ModelError(cls.__name__, f"{start!r}", "a function of a SimPy environment and ports")
+            body = _namespace(_declared(inputs, Input), _declared(outputs, Output))
+            kind = type(cls)
+            named = {name: getattr(cls, name) for name in ("__doc__", "__module__", "__qualname__")}
+            return object.__new__(kind(cls.__name__, (cls,), {**body, **named, "_made_from": cls}))
+
+        def __init__(self, start, inputs=(), outputs=(), every=None, *, stream=None):
+            ins, outs = _declared(inputs, Input), _declared(outputs, Output)
+            first = {name: _plain(torch.as_tensor(one.initial)) for name, one in outs.items()}
+            wake = 0 if every is None else nanoseconds(every, f"{self}: every")
+            if wake < 0:
+                raise ModelError(str(self), f"every={every!r}", "a positive time")
+            vars(self).update(_begin=start, _inputs=tuple(ins), _outputs=tuple(outs), _first=first, _every=wake)
+            vars(self).update(_history=History(lambda lane, seed: _Lane(self, lane, seed)))
+            self.stream = stream
+
+    def lane_settings(self, ids: Tensor, seed: int) -> Mapping[str, Tensor]:
+        return {"lane": ids.to(torch.int64), "of_seed": torch.full_like(ids, seed, dtype=torch.int64)}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Process:
+        made: Process = object.__new__(type(self))
+        memo[id(self)] = made
+        from copy import deepcopy
+
+        for name, value in vars(self).items():
+            if name != "_history":
+                vars(made)[name] = value if name == "_begin" else deepcopy(value, memo)
+        vars(made)["_history"] = History(lambda lane, seed: _Lane(made, lane, seed))
+        return made
+
+    def __reduce__(self) -> Any:
+        left = {name: value for name, value in vars(self).items() if name not in ("_history", "_compiled")}
+        cls: Any = type(self)
+        ports = [{n: d for n, d in cls.declared().items() if n in names} for names in (self._inputs, self._outputs)]
+        return _remade, (cls._made_from, *ports), left
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _history=History(lambda lane, seed: _Lane(self, lane, seed)))
+
+
+def _remade(cls: type[Process], inputs: Any, outputs: Any) -> Process:
+    """A process read back from a pickle; its attributes follow."""
+    made: Any = cls
+    found: Process = made.__new__(made, len, inputs, outputs)
+    return found
+
+
+def _declared(given: Any, kind: type[Input] | type[Output]) -> dict[str, Any]:
+    if isinstance(given, Mapping):
+        return dict(given)
+    return {name: kind(()) for name in ((given,) if isinstance(given, str) else given)}
+
+
+def _namespace(inputs: Mapping[str, Input], outputs: Mapping[str, Output]) -> dict[str, Any]:
+    shown = [*outputs]
+
+    def wake(self: Process, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        t, entry, due = values["t"], values["entry"], values["due"]
+        now = torch.round(t * SECOND).to(torch.int64)
+        rows = list(zip(*([_plain(v) for v in values[name].detach().cpu()] for name in inputs))) if inputs else None
+        lists = (now, due, entry, values["lane"], values["of_seed"])
+        new = [(number, (), later) for number, later in zip(entry.tolist(), due.tolist())]
+        for i, (ns, at, number, lane, seed) in enumerate(zip(*(one.tolist() for one in lists))):
+            if ns == at:
+                new[i] = self._history.advance(lane, seed, number, ns, rows[i] if rows is not None else ())
+        shape = {name: values[f"{name}_kept"] for name in shown}
+        kept = {}
+        for k, name in enumerate(shown):
+            rows_of = [torch.as_tensor(one[1][k]).to(old) if one[1] else old for one, old in zip(new, shape[name])]
+            kept[name] = torch.stack(rows_of)
+        numbers = torch.tensor([one[0] for one in new], dtype=torch.int64, device=t.device)
+        later = torch.tensor([one[2] for one in new], dtype=torch.int64, device=t.device)
+        wait = (later - now).double() / SECOND
+        return {
+            **kept, **{f"{name}_kept": value for name, value in kept.items()}, "entry": numbers, "due": later,
+            "next": torch.where(later >= FOREVER, torch.full_like(wait, torch.inf), wait),
+        }  # fmt: skip
+
+    kept: dict[str, Any] = {}
+    for name, one in outputs.items():
+        kept[f"{name}_kept"] = State(one.initial, shape=one.shape or None, doc=f"{name} as last driven")
+        kept[f"{name}_kept"].dtype = one.dtype
+    reads = [*inputs, *kept, "entry", "due", "lane", "of_seed", "t"]
+    return {
+        **inputs, **outputs, **kept,
+        "entry": State(0, dtype="int64", doc="the place in the history of what was read"),
+        "due": State(0, dtype="int64", doc="when it wakes next, ns"),
+        "lane": Param(0, dtype="int64", doc="the number of the lane"),
+        "of_seed": Param(0, dtype="int64", doc="the seed of the run"),
+        "wake": Hit(reading(wake, reads), ()),
+    }  # fmt: skip
+
+
+def _plain(value: Tensor) -> Any:
+    return value.item() if value.ndim == 0 else value.numpy()
