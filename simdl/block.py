@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
 from torch import Tensor, nn
 
-from simdl.clock import Clock, Duration, clock, nanoseconds
+from simdl.clock import FOREVER, Clock, Duration, clock, nanoseconds
 from simdl.declarations import RESERVED, Declaration, Input, Inputs, Noise, Output, Param, State
 from simdl.errors import ModelError, SimdlError
 from simdl.methods import Crossing, Method, OutputMethod
@@ -304,10 +304,19 @@ class Block(Declared):
         """The latency in ns."""
         return nanoseconds(self.latency, f"{self}: latency") if self.latency is not None else 0
 
+    @property
+    def until_ns(self) -> int:
+        """The time to which it can be run, in ns: times of a table end somewhere."""
+        return FOREVER
+
     def lane_settings(self, ids: Tensor, seed: int) -> Mapping[str, Tensor]:
         """Parameters that a run's lanes decide, by name: (lanes, *shape) for the lanes `ids` of the run's seed. What
         `set=` says goes before them."""
         return {}
+
+    def remarks(self) -> Sequence[str]:
+        """What `describe()` says of this block beside its schedule, a line each: casts, what is done to its inputs."""
+        return ()
 
     def _repr_html_(self) -> str:
         from simdl.draw import picture

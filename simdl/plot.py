@@ -35,6 +35,7 @@ class Line:
     values: NDArray[Any]
     unit: str
     held: bool
+    labels: tuple[str, ...] = ()
 
 
 def draw(
@@ -94,7 +95,7 @@ def elements(trace: Trace) -> list[Line]:
     values = trace.values.detach().cpu().numpy()
     t, held = trace.t.cpu().numpy(), trace.kind == "held"
     if not shape:
-        return [Line(trace.path, t, values.astype(float), trace.unit, held)]
+        return [Line(trace.path, t, values.astype(float), trace.unit, held, trace.labels)]
     if len(shape) == 1 and shape[0] <= ELEMENTS:
         return [Line(f"{trace.path}[{i}]", t, values[..., i].astype(float), trace.unit, held) for i in range(shape[0])]
     raise RunError(
@@ -182,6 +183,9 @@ def _name(axes: Axes, lines: Sequence[Line]) -> None:
     name = _legend(lines[0].label) if len(lines) == 1 else ""
     unit = f"[{', '.join(unit or '–' for unit in units)}]" if any(units) or not name else ""
     axes.set_ylabel(f"{name} {unit}".strip(), parse_math=False)
+    labels = lines[0].labels
+    if labels and all(line.labels == labels for line in lines):
+        axes.set_yticks(range(len(labels)), [text.replace("$", r"\$") for text in labels])
 
 
 def _legend(label: str) -> str:

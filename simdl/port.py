@@ -204,6 +204,20 @@ class Port(Signal):
     def unit(self) -> str:
         return str(getattr(type(self.owner).declared().get(self.name), "unit", ""))
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the values 0, 1, … of an enumeration; empty for a number."""
+        return tuple(getattr(type(self.owner).declared().get(self.name), "labels", ()))
+
+    def is_(self, label: str) -> Formula:
+        """Whether an enumeration has the value of this name. (`==` on ports is identity.) Raises ModelError for a port
+        without names and for a name it does not have."""
+        if label not in self.labels:
+            fix = "" if self.labels else f"declare it: {self.name} = Output(labels=(...))"
+            raise ModelError(f"{self}.is_", f"{label!r}", "one of its labels", fix, self.labels, str(label))
+        code = self.labels.index(label)
+        return (self > code - 0.5) & (self < code + 0.5)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Port) and self.owner is other.owner and self.name == other.name
 

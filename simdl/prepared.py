@@ -86,7 +86,8 @@ class Prepared:
     def _result(self, launch: Launch, outs: dict[str, Any]) -> Run:
         simulator = self.simulator
         traces = {
-            path: Trace(path, t, launch.columns(outs[key][1], outs[key][2]).transpose(0, 1), kind, unit)
+            path: Trace(path, t, launch.columns(outs[key][1], outs[key][2]).transpose(0, 1), kind, unit,
+                        self.simulator.model.labels(path))  # fmt: skip
             for path, key, t, kind, unit in self._signals
         }
         status = launch.status()

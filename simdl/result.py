@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,13 +18,15 @@ if TYPE_CHECKING:
     import pandas
     import xarray
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)
 class Trace:
     """A recorded signal: t (time,) in seconds, values (lanes, time, *shape).
 
-    kind: "held" values stay until the next one, "smooth" ones are interpolated.
+    kind: "held" values stay until the next one, "smooth" ones are interpolated; labels: the names of the values 0, 1, …
+    of an enumeration.
     """
 
     path: str
@@ -31,6 +34,7 @@ class Trace:
     values: Tensor
     kind: Literal["held", "smooth"] = "held"
     unit: str = ""
+    labels: tuple[str, ...] = ()
 
     def at(self, t: float) -> Tensor:
         """The values (lanes, *shape) at a time: held, or linear between samples. Raises RunError outside the trace."""
@@ -42,6 +46,30 @@ class Trace:
             return self.values[:, i]
         part = (t - float(self.t[i])) / (float(self.t[i + 1]) - float(self.t[i]))
         return torch.lerp(self.values[:, i], self.values[:, i + 1], part)
+
+    @property
+    def names(self) -> NDArray[Any]:
+        """An enumeration's values as text (lanes, time, *shape), "" for a number without a name. Raises RunError for
+        signals without names."""
+        if not self.labels:
+            raise RunError(f"{self.path}.names", "a signal of numbers", "an enumeration: Output(labels=(...))")
+        known = np.array([*self.labels, ""], dtype=object)
+        values = self.values.detach().cpu().long()
+        there = (values >= 0) & (values < len(self.labels))
+        found: NDArray[Any] = known[torch.where(there, values, len(self.labels)).numpy()]
+        return found
+
+    def ragged(self, count: Trace) -> list[list[Tensor]]:
+        """Of a padded signal (lanes, time, most, …) the first `count` elements: one tensor for each lane and time.
+
+        Raises RunError unless count (lanes, time) was recorded at the same times.
+        """
+        if self.values.ndim < 3 or count.values.shape != self.values.shape[:2] or not torch.equal(count.t, self.t):
+            found = f"values {tuple(self.values.shape)}, count {tuple(count.values.shape)}"
+            raise RunError(f"{self.path}.ragged", found, "(lanes, time, most, …) and (lanes, time) at the same times",
+                           "record both on one grid: every=")  # fmt: skip
+        return [[row[:n] for row, n in zip(rows, counts)]
+                for rows, counts in zip(self.values, count.values.long().tolist())]  # fmt: skip
 
     def plot(
         self, *, lanes: Iterable[int] | None = None, bands: bool | None = None, axes: Axes | None = None
@@ -56,11 +84,12 @@ class Trace:
         """A table with the time as index and a column for each lane (and element)."""
         import pandas as pd
 
-        flat = self.values.detach().reshape(self.values.shape[0], self.values.shape[1], -1)
+        values: Any = self.names if self.labels else self.values.detach().cpu().numpy()
+        flat = values.reshape(values.shape[0], values.shape[1], -1)
         lanes, _, size = flat.shape
         names = [f"{self.path}[{i}]" if size > 1 else self.path for i in range(size)]
         columns = pd.MultiIndex.from_product([names, range(lanes)], names=["signal", "lane"])
-        table = flat.permute(1, 2, 0).reshape(flat.shape[1], -1).numpy()
+        table = flat.transpose(1, 2, 0).reshape(flat.shape[1], -1)
         return pd.DataFrame(table, index=pd.Index(self.t.numpy(), name="t [s]"), columns=columns)
 
     def to_xarray(self) -> xarray.DataArray:
@@ -69,7 +98,9 @@ class Trace:
 
         lanes = range(self.values.shape[0])
         dims = ["lane", "t", *(f"axis{i}" for i in range(self.values.ndim - 2))]
-        attrs = {"units": self.unit, "kind": self.kind}
+        attrs: dict[str, Any] = {"units": self.unit, "kind": self.kind}
+        if self.labels:
+            attrs |= {"flag_values": list(range(len(self.labels))), "flag_meanings": list(self.labels)}
         return xr.DataArray(
             self.values.detach().numpy(),
             dims=dims,
@@ -81,13 +112,20 @@ class Trace:
     def __repr__(self) -> str:
         unit = f" [{self.unit}]" if self.unit else ""
         lanes, times = self.values.shape[:2]
-        return f"<Trace {self.path}{unit}: {lanes} lanes x {times} times, {self.kind}>"
+        names = f", {' | '.join(self.labels[:8])}{' | …' if len(self.labels) > 8 else ''}" if self.labels else ""
+        return f"<Trace {self.path}{unit}: {lanes} lanes x {times} times, {self.kind}{names}>"
 
     def _repr_html_(self) -> str:
         from html import escape
 
         if self.values.ndim > 2 or not self.values.numel():
             return f"<p>{escape(repr(self))}</p>"
+        if self.labels and self.values.ndim == 2:
+            names = self.names
+            cells = "".join(f"<tr><td>{i}</td><td>{escape(str(v[0]))}</td><td>{escape(str(v[-1]))}</td></tr>"
+                            for i, v in enumerate(names[:20]))  # fmt: skip
+            head = "<tr><th>lane</th><th>first</th><th>last</th></tr>"
+            return f"<p>{escape(repr(self))}</p><table>{head}{cells}</table>"
         values = self.values.detach().double()
         rows = "".join(
             f"<tr><td>{i}</td><td>{float(v[0]):.6g}</td><td>{float(v.min()):.6g}</td><td>{float(v.max()):.6g}</td>"

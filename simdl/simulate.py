@@ -95,7 +95,8 @@ def finished(simulator: Simulator) -> Run:
         failed[list(state.status)] = True
     traces = {}
     for path, (t, values, kind) in simulator.recorder.results(failed).items():
-        traces[path] = Trace(path, t, values, "smooth" if kind == "smooth" else "held", model.unit(path))
+        traces[path] = Trace(path, t, values, "smooth" if kind == "smooth" else "held", model.unit(path),
+                             model.labels(path))  # fmt: skip
     final: dict[str, Tensor] = {}
     simulator.instants.unpack(state.y, final)
     final |= {key.removesuffix("!"): value for key, value in state.raw.items()}

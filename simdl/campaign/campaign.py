@@ -67,7 +67,7 @@ class Campaign:
         if shards and all(s.traces for s in shards):
             for path, one in shards[0].traces.items():
                 values = torch.cat([s.traces[path].values for s in shards])[order]
-                traces[path] = Trace(path, one.t, values, one.kind, one.unit)
+                traces[path] = Trace(path, one.t, values, one.kind, one.unit, one.labels)
         return cls(
             model, job, ids[order], joined("drawn"), joined("margins"), joined("verdicts"), joined("decided"),
             dict(sorted(status.items())), traces, tuple(s.stored for s in shards if s.stored is not None), len(wanted),

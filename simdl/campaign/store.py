@@ -96,7 +96,8 @@ class Store:
 
     def _trace(self, path: str, values: Tensor) -> Trace:
         t = (torch.arange(values.shape[1]) * nanoseconds(self.job.every)).double() / 1e9
-        return Trace(path, t, values, self.model.trace_kind(self.paths[path]), self.model.unit(path))
+        return Trace(path, t, values, self.model.trace_kind(self.paths[path]), self.model.unit(path),
+                     self.model.labels(path))  # fmt: skip
 
     def close(self, complete: bool) -> None:
         if complete:

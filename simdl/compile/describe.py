@@ -21,6 +21,9 @@ def describe(model: Model) -> str:
     lines.insert(1, "  ".join("-" * w for w in widths))
     edges = list(dict.fromkeys(_edges(model)))
     lines += ["", "edges between rates:" if edges else "no edges between rates", *edges]
+    remarks = [f"  {path or model.name}: {text}" for path in _order(model) for text in model.blocks[path].remarks()]
+    if remarks:
+        lines += ["", "inside blocks:", *remarks]
     if model.regions:
         lines += ["", "conditions:"]
     for region in model.regions:

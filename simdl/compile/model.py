@@ -91,14 +91,22 @@ class Model:
         ]
         return [*named, *self.flat.aliases]
 
+    def labels(self, path: str) -> tuple[str, ...]:
+        """The names of an enumeration's values, declared where the path is, else at its source; empty for numbers."""
+        return tuple(self._declared(path, "labels") or ())
+
     def unit(self, path: str) -> str:
         """The unit declared where the path is, else that of its source."""
-        declared = ""
+        return str(self._declared(path, "unit") or "")
+
+    def _declared(self, path: str, what: str) -> Any:
+        """What is declared where the path is, else at its source."""
         owner, _, name = path.rpartition(".")
+        found = None
         if owner in self.flat.owners:
-            declared = getattr(type(self.flat.owners[owner]).declared().get(name), "unit", "")
+            found = getattr(type(self.flat.owners[owner]).declared().get(name), what, None)
         value = self.values.get(self.key(path))
-        return declared or (value.unit if value is not None else "")
+        return found or (getattr(value.declaration, what, None) if value is not None else None)
 
     def recorded(self, record: Iterable[str | Signal] | None) -> dict[str, str]:
         """Path -> key of what to record; by default every output, and the outputs of the root under their own names."""

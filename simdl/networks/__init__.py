@@ -11,6 +11,8 @@
     exported, keras        programs of torch.export (.pt2); .keras and .h5
     nnet, polar, affine    formats of verification tools
     comparison             comparing a converted network with what it was converted from
+    classifier, detector   Classifier, Detector: labels and boxes of what a module returns (classes, boxes)
+    layout                 Layout: images and other arrays, scaled, resized and turned
     callback               Callback: any Python model
     monitor, monitored     Monitor: a network watched at run time, with a fallback
     ood/                   scorers: how strange an input is
@@ -21,8 +23,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from simdl.networks.architecture import architecture as architecture
+from simdl.networks.boxes import Boxes as Boxes
 from simdl.networks.callback import Callback as Callback
+from simdl.networks.classes import Classes as Classes
+from simdl.networks.classifier import Classifier as Classifier
+from simdl.networks.detector import Detector as Detector
 from simdl.networks.exported import load_exported as load_exported
+from simdl.networks.layout import Layout as Layout
 from simdl.networks.monitor import Cause as Cause, Monitor as Monitor
 from simdl.networks.network import Network as Network
 from simdl.networks.recurrent import Recurrent as Recurrent
@@ -41,7 +48,8 @@ _LATER = {
 }  # fmt: skip
 
 __all__ = [  # pyright: ignore
-    "Callback", "Cause", "Monitor", "Network", "Recurrent", "Window", "architecture", "load_exported", *_LATER,
+    "Boxes", "Callback", "Cause", "Classes", "Classifier", "Detector", "Layout", "Monitor", "Network", "Recurrent",
+    "Window", "architecture", "load_exported", *_LATER,
 ]  # fmt: skip
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         predict: Callable[[Any, Any], Any] | None = None
         inputs: Ins | None = None
         outputs: Outs | None = None
+        postprocess: Callable[[Any], Any] | None = None
 
 else:
     _Options = Block
@@ -32,12 +33,13 @@ else:
 
 class Callback(_Options):
     """A Python model called at ticks: `load()` once when the block is made, then at each tick for all lanes at once
-    `predict(model, preprocess(*inputs))`.
+    `postprocess(predict(model, preprocess(*inputs)))`, where preprocess and postprocess may be left out.
 
     Inputs are numpy arrays (lanes, *shape) in the run's float type; without `preprocess` predict gets (lanes,
     features). It returns an array (lanes, outputs) or (lanes,), a tuple of arrays or a dict by name. predict must be
-    pure: equal inputs give equal outputs, each lane from its own row. No gradients flow through it, and it runs in
-    torch only.
+    pure: equal inputs give equal outputs, each lane from its own row; what a model remembers is an output, wired back
+    to an input through a UnitDelay. No gradients flow through it, and it runs in
+    torch only; the native engine calls it.
     Raises NetworkError for results that do not fit the outputs.
 
     >>> import torch
@@ -61,9 +63,10 @@ class Callback(_Options):
             return cls._made(inputs, outputs)
 
         def __init__(
-            self, load, preprocess=None, predict=None, inputs=None, outputs=None, *, period=None, rate=None, **values
+            self, load, preprocess=None, predict=None, inputs=None, outputs=None, postprocess=None, *, period=None,
+            rate=None, **values,
         ):  # fmt: skip
-            self._start(load, preprocess, predict, period, rate, values)
+            self._start(load, preprocess, predict, postprocess, period, rate, values)
 
     @classmethod
     def _made(cls, inputs: Ins | None, outputs: Outs | None) -> Self:
@@ -79,15 +82,17 @@ class Callback(_Options):
 
     def _start(
         self, load: Callable[[], Any], preprocess: Callable[..., Any] | None, predict: Callable[[Any, Any], Any] | None,
-        period: Duration | None, rate: Duration | None, values: dict[str, Any],
+        postprocess: Callable[[Any], Any] | None, period: Duration | None, rate: Duration | None,
+        values: dict[str, Any],
     ) -> None:  # fmt: skip
-        for name, one in (("load", load), ("predict", predict)):
-            if not callable(one):
+        given = {"load": load, "preprocess": preprocess, "predict": predict, "postprocess": postprocess}
+        for name, one in given.items():
+            if not callable(one) and (one is not None or name in ("load", "predict")):
                 raise NetworkError(f"{self}: {name}", f"{one!r}", "a function")
         if period is None and rate is None:
             raise NetworkError(str(self), "no period: a model does not inherit continuous time", "period= or rate=")
         self._assign({"period": period, "rate": rate, **values})
-        vars(self).update(model=load(), _preprocess=preprocess, _predict=predict)
+        vars(self).update(model=load(), _preprocess=preprocess, _predict=predict, _postprocess=postprocess)
 
     def _step(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         plan = self._plan
@@ -96,6 +101,8 @@ class Callback(_Options):
         prepare = cast(Any, vars(self)["_preprocess"])
         given = _arrays(inputs) if prepare else _arrays([stacked(inputs, dtype)])
         result = vars(self)["_predict"](self.model, prepare(*given) if prepare else given[0])
+        finish = vars(self)["_postprocess"]
+        result = finish(result) if finish else result
         tensors = flat_result(_tensors(result), list(plan.outputs), str(self))
         found = split_result(tensors, plan.outputs, lanes, str(self))
         return {

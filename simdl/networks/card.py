@@ -12,19 +12,49 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from simdl.clock import SECOND, Clock, period_text
 from simdl.data.jsonl import loads
 from simdl.declarations import DTYPES, Input, Output
-from simdl.errors import NetworkError
+from simdl.errors import NetworkError, SimdlError
+from simdl.networks.boxes import Boxes
+from simdl.networks.classes import Classes
+from simdl.networks.layout import Layout
 from simdl.networks.window import Window
 
 if TYPE_CHECKING:
     from simdl.networks.network import Network
 
 LARGEST = 1024 * 1024  # bytes of JSON
+LARGEST_SIDE = 2**14  # pixels that an image is resized to
 
 Number = float | list[float]
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class CardLayout(_Strict):
+    """How an array is scaled, resized and turned: see `Layout`."""
+
+    axes: str = Field(max_length=8)
+    takes: str = Field(max_length=8)
+    size: tuple[int, int] | None = None
+    resize: Literal["bilinear", "nearest"] = "bilinear"
+    antialias: bool = True
+    scale: float | None = None
+    mean: float | tuple[float, ...] = 0.0
+    std: float | tuple[float, ...] = 1.0
+
+    @model_validator(mode="after")
+    def _is_layout(self) -> Self:
+        if self.size is not None and not all(0 < n <= LARGEST_SIDE for n in self.size):
+            raise ValueError(f"size {self.size}, not from 1 to {LARGEST_SIDE}")
+        try:
+            self.layout()
+        except NetworkError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def layout(self) -> Layout:
+        return Layout(**self.model_dump())
 
 
 class Feature(_Strict):
@@ -42,6 +72,7 @@ class Feature(_Strict):
     std: Number = 1.0
     low: Number | None = None
     high: Number | None = None
+    layout: CardLayout | None = None
 
     @field_validator("name")
     @classmethod
@@ -69,6 +100,8 @@ class Feature(_Strict):
             allowed = {size, self.shape[0]} if self.shape else {1}
             if isinstance(value, list) and len(value) not in allowed:
                 raise ValueError(f"{self.name}: {key} has {len(value)} numbers for shape {self.shape}")
+        if self.layout is not None and (self.mean != 0.0 or self.std != 1.0):
+            raise ValueError(f"{self.name}: mean and std beside a layout, which has its own")
         for deviation in self.std if isinstance(self.std, list) else [self.std]:
             if deviation <= 0:
                 raise ValueError(f"{self.name}: std is {deviation:g}, not above zero")
@@ -103,6 +136,25 @@ class CardWindow(_Strict):
     flat: bool = False
 
 
+class CardClasses(_Strict):
+    """Of a classifier: see `Classes`."""
+
+    labels: tuple[str, ...] = Field(min_length=2, max_length=100_000)
+    probabilities: bool = False
+
+
+class CardBoxes(_Strict):
+    """Of a detector: see `Boxes`."""
+
+    most: int = Field(ge=1, le=10_000)
+    form: Literal["xyxy", "xywh", "cxcywh"] = "xyxy"
+    gives: Literal["xyxy", "xywh", "cxcywh"] = "xyxy"
+    threshold: float = 0.5
+    overlap: float | None = 0.5
+    candidates: int = Field(default=100, ge=1, le=10_000)
+    classes: tuple[str, ...] = Field(default=(), max_length=100_000)
+
+
 class ModelCard(_Strict):
     """What a network is, how it was trained, and how it must be run.
 
@@ -124,6 +176,8 @@ class ModelCard(_Strict):
     sample_time_divisor: int = Field(default=1, gt=0)
     warmup_ns: int = Field(default=0, ge=0)
     window: CardWindow | None = None
+    classes: CardClasses | None = None
+    boxes: CardBoxes | None = None
     stack: bool = True
     dtype: str = "float32"
     data_hash: str = ""
@@ -138,6 +192,10 @@ class ModelCard(_Strict):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"{', '.join(twice)}: two ports of one name")
+        try:
+            self.result()
+        except SimdlError as error:
+            raise ValueError(str(error)) from None
         return self
 
     @classmethod
@@ -167,6 +225,9 @@ class ModelCard(_Strict):
             low, high = (boxes or {}).get(name, (None, None))
             dtype = types[one.dtype] if one.dtype is not None else None
             numbers: dict[str, Any] = {"mean": mean, "std": std, "low": low, "high": high}
+            layout = plan.layouts.get(name)
+            if layout is not None:
+                numbers["layout"] = CardLayout(**asdict(layout))
             return Feature(name=name, unit=one.unit, shape=one.shape, dtype=dtype, **numbers)
 
         window = plan.window
@@ -181,6 +242,10 @@ class ModelCard(_Strict):
             "window": None if window is None else CardWindow(**asdict(window)),
             "stack": plan.stack,
         }
+        if isinstance(plan.result, Classes):
+            given["classes"] = CardClasses(**asdict(plan.result))
+        elif plan.result is not None:
+            given["boxes"] = CardBoxes(**asdict(plan.result))
         try:
             return cls(factory=factory, kwargs=dict(kwargs or {}), **{**given, **more})
         except ValidationError as error:
@@ -199,6 +264,14 @@ class ModelCard(_Strict):
     def windowed(self) -> Window | None:
         w = self.window
         return None if w is None else Window(w.length, w.hop, w.fill, w.flat)
+
+    def result(self) -> Classes | Boxes | None:
+        """What the module returns is made into."""
+        if self.classes is not None and self.boxes is not None:
+            raise NetworkError(self.name, "classes and boxes", "one of them")
+        if self.classes is not None:
+            return Classes(**self.classes.model_dump())
+        return None if self.boxes is None else Boxes(**self.boxes.model_dump())
 
     def to_json(self) -> str:
         return self.model_dump_json(indent=2) + "\n"

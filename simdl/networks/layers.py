@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from simdl.errors import NetworkError
 
@@ -42,6 +43,15 @@ def static_lanes(module: nn.Module) -> int | None:
     """The only number of lanes that an exported program takes; None for any."""
     lanes = getattr(module, "simdl_lanes", None)
     return lanes if isinstance(lanes, int) else None
+
+
+def refuse_dropout(module: nn.Module, where: str) -> None:
+    """Raise NetworkError for noise that no seed of the run decides: a lane would not be the same when it runs alone."""
+    for part in module.modules():
+        p = part.dropout if isinstance(part, nn.RNNBase) else part.p if isinstance(part, _DropoutNd) else 0.0
+        if p:
+            raise NetworkError(where, f"dropout {p} in training mode, whose noise no seed of the run decides",
+                               "train=False", "set its probability to 0")  # fmt: skip
 
 
 @contextmanager

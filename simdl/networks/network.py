@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from simdl.block import Block
 from simdl.clock import Duration
 from simdl.errors import NetworkError
-from simdl.networks.call import Call, Mode, is_traced
+from simdl.networks.call import Call, Mode, is_traced, kind_of
 from simdl.networks.guard import check_card
-from simdl.networks.layers import static_lanes, tapped
-from simdl.networks.plan import Plan, plan_ports, plan_taps, try_module
-from simdl.networks.ports import Ins, Outs, Scaling, flat_result, is_array, run_dtype, split_result, stacked
+from simdl.networks.layers import refuse_dropout, static_lanes, tapped
+from simdl.networks.layout import Layout
+from simdl.networks.plan import BROKEN, Plan, plan_layouts, plan_ports, plan_taps, try_module
+from simdl.networks.ports import Ins, Outs, Scaling, is_array, run_dtype, split_result, stacked
 from simdl.networks.window import Window
 from simdl.port import Port
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from simdl.networks.card import ModelCard
+    from simdl.networks.plan import Result
 
     class _Options(Block, kw_only=False):
         """The arguments of a network, for editors and type checkers: the module first, then words."""
@@ -41,12 +43,18 @@ if TYPE_CHECKING:
         train: bool = False
         triggered: bool = False
         allow_rate: bool = False
+        result: Result | None = None
+        layout: Layout | Mapping[str, Layout] | None = None
+        nan: Policy = "propagate"
 
 else:
 
     class _Options(Block):
         module = card = window = None
         mode, train = "exact", False
+
+
+Policy = Literal["propagate", "hold", "fail"]
 
 
 class Network(_Options):
@@ -63,6 +71,11 @@ class Network(_Options):
     bool that per lane empties the window. activations: paths of layers whose outputs become ports ("enc.act" is the
     port `enc_act`, "0" is `layer_0`).
     stack: False gives the module each input by itself: forward(voltage, current).
+    result: what the module returns is made into: Classes(labels) or Boxes(...); see Classifier and Detector.
+    layout: how an array input is scaled, resized and turned: see Layout; by name where there are several.
+    nan: "propagate": outputs are what the module returns, and a lane fails where NaN reaches a state;
+    "hold": a tick whose inputs or outputs are not finite is as if it had not been: outputs and memory stay, and the
+    output `ok` is false; "fail": the lane fails at such a tick, with the network's path, also where the module hides it.
     mode: "exact": a lane alone equals the lane in any batch bit for bit; "fast": all lanes in one call. chunk: lanes a
     call. train: training mode during the call. triggered: no clock; it runs in a triggered subsystem.
 
@@ -95,8 +108,8 @@ class Network(_Options):
 
         def __init__(
             self, module, inputs=None, outputs=None, card=None, window=None, activations=(), reset=None, stack=None,
-            mode="exact", chunk=None, train=False, triggered=False, allow_rate=False, *, period=None, rate=None,
-            **values,
+            mode="exact", chunk=None, train=False, triggered=False, allow_rate=False, result=None, layout=None,
+            nan="propagate", *, period=None, rate=None, **values,
         ):  # fmt: skip
             self._start(module, mode, chunk, train, triggered, allow_rate, period, rate, values)
 
@@ -104,9 +117,11 @@ class Network(_Options):
     def _planned(
         cls, module: Any, inputs: Ins | None = None, outputs: Outs | None = None, card: ModelCard | None = None,
         window: Window | None = None, activations: Sequence[str] = (), reset: str | None = None,
-        stack: bool | None = None, **options: Any,
+        stack: bool | None = None, *, result: Result | None = None,
+        layout: Layout | Mapping[str, Layout] | None = None, nan: Policy = "propagate", **options: Any,
     ) -> Plan:  # fmt: skip
-        plan = plan_ports(cls, module, inputs, outputs, card, stack)
+        plan = plan_ports(cls, module, inputs, outputs, card, stack, result)
+        plan_layouts(plan, module, layout)
         plan.window = window or (card.windowed() if card else None)
         if not isinstance(plan.window, Window | None):
             raise NetworkError(plan.where, f"window={window!r}", "Window(length=32)")
@@ -118,6 +133,7 @@ class Network(_Options):
         plan.taps = plan_taps(module, activations, plan.where)
         shapes = try_module(module, plan)
         plan.remember_window(shapes or ())
+        plan.add_policy(nan, shapes)
         plan.add_reset(reset)
         return plan
 
@@ -143,6 +159,8 @@ class Network(_Options):
             )
             raise NetworkError(where, "no period: a network does not inherit continuous time", "period= or rate=", fix)
         self._assign({"period": period, "rate": rate, **values})
+        if train:
+            refuse_dropout(module, where)
         call = Call(self._body, module, mode, chunk, train, where, only=static_lanes(module))
         vars(self).update(module=module, card=card, window=plan.window, mode=mode, train=train)
         vars(self).update(_call=call, _scaling=plan.scaling())
@@ -178,7 +196,37 @@ class Network(_Options):
                 due = _edge(plan.reset, memory.pop("reset_before").bool(), now)
                 new["reset_before"] = now
             memory = {n: _where(due, self._fresh(n, values, state), state) for n, state in memory.items()}
-        return {**new, **self._evaluate(inputs, memory)}
+        found = self._evaluate(inputs, memory)
+        return {**new, **(found if plan.nan == "propagate" else self._guarded(inputs, memory, found))}
+
+    def _guarded(
+        self, inputs: list[Tensor], memory: dict[str, Tensor], found: dict[str, Tensor]
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """What a tick computed, where what it saw and said is finite."""
+        plan = self._plan
+        names = (*plan.outputs, *plan.taps)
+        seen = [*inputs, *(found[name] for name in names)]
+        fine = torch.ones_like(seen[0].flatten(1)[:, 0] if seen[0].ndim > 1 else seen[0], dtype=torch.bool)
+        for value in seen:
+            if value.is_floating_point():
+                fine = fine & torch.isfinite(value).reshape(value.shape[0], -1).all(1)
+        if plan.nan == "fail":
+            state = memory[BROKEN]
+            return {**found, BROKEN: torch.where(fine, state, torch.nan)}
+        kept = {name: _where(fine, found.get(name, old).to(old), old) for name, old in memory.items()}
+        outputs = {n: _where(fine, found[n], memory[f"last_{n}"].to(found[n])) for n in names}
+        kept |= {f"last_{n}": value for n, value in outputs.items()}
+        return {**found, **kept, **outputs, "ok": found["ok"] & fine if "ok" in found else fine}
+
+    def remarks(self) -> list[str]:
+        plan, (dtype, _) = self._plan, kind_of(cast(nn.Module, self.module))
+        found = []
+        if dtype not in (None, torch.float64):
+            name = str(dtype).removeprefix("torch.")
+            found.append(f"computes in {name}: values of float64 are rounded to it at its inputs")
+        found += [f"{name}: {layout}" for name, layout in plan.layouts.items()]
+        found += [] if plan.result is None else [str(plan.result)]
+        return found if plan.nan == "propagate" else [*found, f'nan="{plan.nan}"']
 
     def _fresh(self, name: str, values: dict[str, Tensor], like: Tensor) -> Tensor:
         """The initial value of a state."""
@@ -214,10 +262,11 @@ class Network(_Options):
     def _body(self, *args: Tensor) -> tuple[Tensor, ...]:
         """The module's outputs and tapped layers, lanes first."""
         plan, module = self._plan, cast(nn.Module, self.module)
+        given, lanes = plan.prepared(args), args[0].shape[0]
         if not plan.taps:
-            return flat_result(module(*args), list(plan.outputs), str(self))
+            return plan.returned(module(*given), lanes)
         with tapped(module, plan.taps) as seen:
-            outputs = flat_result(module(*args), list(plan.outputs), str(self))
+            outputs = plan.returned(module(*given), lanes)
         return (*outputs, *(seen[port] for port in plan.taps))
 
     def _named(self, tensors: tuple[Tensor, ...], inputs: list[Tensor]) -> dict[str, Tensor]:

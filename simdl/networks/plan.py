@@ -17,6 +17,7 @@ from simdl.errors import NetworkError
 from simdl.methods import Tick
 from simdl.networks.call import kind_of, training
 from simdl.networks.layers import find_layers, first_width, forward_names, static_lanes, tapped
+from simdl.networks.layout import Layout, refuse_ambiguous
 from simdl.networks.ports import (
     Ins,
     Outs,
@@ -32,9 +33,15 @@ from simdl.networks.ports import (
 from simdl.networks.window import Window
 
 if TYPE_CHECKING:
+    from simdl.networks.boxes import Boxes
     from simdl.networks.card import Feature, ModelCard
+    from simdl.networks.classes import Classes
+
+    Result = Classes | Boxes
 
 EDGES = ("level", "rising", "falling", "either")
+POLICIES = ("propagate", "hold", "fail")
+BROKEN = "input_or_output"
 
 
 @dataclass
@@ -53,6 +60,9 @@ class Plan:
     flags: dict[str, Output] = field(default_factory=dict)  # ok
     reset: str | None = None
     recurrence: Any = None
+    result: Result | None = None
+    layouts: dict[str, Layout] = field(default_factory=dict)  # by input
+    nan: str = "propagate"
 
     @property
     def sizes(self) -> list[int] | None:
@@ -70,6 +80,40 @@ class Plan:
             return Scaling([None] * len(self.inputs), [None] * len(self.outputs))
         return Scaling(card.inputs, card.outputs)
 
+    def prepared(self, args: Sequence[Tensor]) -> list[Tensor]:
+        """The module's arguments, from those of the ports in the module's type."""
+        if not self.layouts:
+            return list(args)
+        found = []
+        for (name, one), value in zip(self.inputs.items(), args):
+            layout = self.layouts.get(name)
+            found.append(layout.prepared(value, one.dtype == torch.uint8) if layout else value)
+        return found
+
+    def returned(self, result: Any, lanes: int) -> tuple[Tensor, ...]:
+        """What the module returned, as tensors for the outputs."""
+        if self.result is not None:
+            return self.result.tensors(result, lanes, self.where)
+        return flat_result(result, list(self.outputs), self.where)
+
+    def add_policy(self, nan: str, shapes: Sequence[Shape | None] | None) -> None:
+        """What is done about NaN; shapes: of the outputs and tapped layers, None while they are open."""
+        if nan not in POLICIES:
+            raise NetworkError(self.where, f"nan={nan!r}", "one of", names=POLICIES, wrong=str(nan))
+        self.nan = nan
+        if nan == "hold":
+            if shapes is None:
+                name = next(iter(self.inputs))
+                raise NetworkError(f"{self.where}.{name}", 'an open shape and nan="hold"', "its shape",
+                                   f"inputs={{{name!r}: Input(shape=(n,))}}")  # fmt: skip
+            held = {**self.outputs, **{name: Output() for name in self.taps}}
+            for (name, one), shape in zip(held.items(), shapes):
+                self.memory.setdefault(f"last_{name}", _last(name, one, shape))
+            self.flags.setdefault("ok", Output(dtype="bool", initial=False, doc="what it saw and said is finite"))
+        elif nan == "fail":
+            # A lane fails when a state is not finite; the message names the state.
+            self.memory[BROKEN] = State(0.0, shape=(), doc="NaN once what it saw or said was not finite")
+
     def remember_window(self, shapes: Sequence[Shape]) -> None:
         """States for a window; shapes: of the outputs and tapped layers, which are held between evaluations."""
         window, sizes = self.window, self.sizes
@@ -80,10 +124,9 @@ class Plan:
         self.memory["history"] = State(shape=(window.length, sum(sizes)), doc="the last samples")
         self.memory["ticks"] = State(0, dtype="int64", doc="ticks since the start or the last reset")
         if window.holds:
-            names = [*self.outputs, *self.taps]
-            initials = [*(one.initial for one in self.outputs.values()), *(0.0 for _ in self.taps)]
-            for name, shape, first in zip(names, shapes, initials):
-                self.memory[f"last_{name}"] = State(first, shape=shape, doc=f"{name} of the last evaluation")
+            held = {**self.outputs, **{name: Output() for name in self.taps}}
+            for (name, one), shape in zip(held.items(), shapes):
+                self.memory[f"last_{name}"] = _last(name, one, shape)
         self.flags["ok"] = Output(dtype="bool", initial=False, doc="the window is full")
 
     def add_reset(self, reset: str | None) -> None:
@@ -111,6 +154,12 @@ class Plan:
         }  # fmt: skip
 
 
+def _last(name: str, one: Output, shape: Shape | None) -> State:
+    """Memory of an output."""
+    dtype = None if one.dtype is None else str(one.dtype).removeprefix("torch.")
+    return State(one.initial, shape=shape, dtype=dtype, doc=f"{name} of the last evaluation")
+
+
 def _step(self: Any, values: dict[str, Tensor]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = self._step(values)
     return found
@@ -129,8 +178,9 @@ def reading(method: Callable[[Any, dict[str, Tensor]], Any], names: Sequence[str
 
 
 def plan_ports(
-    cls: type[Block], module: Any, inputs: Ins | None, outputs: Outs | None, card: ModelCard | None, stack: bool | None
-) -> Plan:
+    cls: type[Block], module: Any, inputs: Ins | None, outputs: Outs | None, card: ModelCard | None, stack: bool | None,
+    result: Result | None = None,
+) -> Plan:  # fmt: skip
     """The ports: those declared in the class, those given, those of the card, or "x" and "y", in this order."""
     where = cls.__name__
     if isinstance(module, type) and issubclass(module, nn.Module):
@@ -148,10 +198,14 @@ def plan_ports(
         ins = _as_on_card(ins or {f.name: f.input() for f in card.inputs}, card.inputs)
         outs = _as_on_card(outs or {f.name: f.output() for f in card.outputs}, card.outputs)
         stack = card.stack if stack is None else stack
+        result = result or card.result()
+    if result is not None:
+        outs = _as_result(outs, result.outputs(), where)
     needed = forward_names(module)
     if not ins and len(needed) > 1 and stack is not True:
         ins, stack = inputs_of(needed, where), False
-    plan = Plan(where, ins or inputs_of("x", where), outs or outputs_of("y", where), stack is not False, card=card)
+    plan = Plan(where, ins or inputs_of("x", where), outs or outputs_of("y", where), stack is not False, card=card,
+                result=result)  # fmt: skip
     if plan.stack and len(plan.inputs) > 1:
         for name, one in plan.inputs.items():
             one.shape = () if one.shape is None else one.shape
@@ -160,6 +214,42 @@ def plan_ports(
                 fix = "stack=False gives the module each input by itself"
                 raise NetworkError(f"{where}.{name}", found, "rows of features", fix)
     return plan
+
+
+def _as_result(outs: dict[str, Output], made: dict[str, Output], where: str) -> dict[str, Output]:
+    """The outputs of a classifier or detector, under their own names or those given in their order."""
+    if not outs:
+        return made
+    if len(outs) != len(made):
+        raise NetworkError(where, f"outputs {', '.join(outs)}", f"names for {', '.join(made)}, or no outputs=")
+    for (name, one), ours in zip(outs.items(), made.values()):
+        if one.shape not in (None, ours.shape):
+            raise NetworkError(f"{where}.{name}", f"shape {one.shape}", f"shape {ours.shape}: {ours.doc}")
+        one.shape, one.dtype, one.labels, one.initial = ours.shape, ours.dtype, ours.labels, ours.initial
+    return outs
+
+
+def plan_layouts(plan: Plan, module: nn.Module, layout: Layout | Mapping[str, Layout] | None) -> None:
+    """Layouts by input, of the card where none is given. Raises NetworkError for arrays that could be laid out in more
+    than one way."""
+    arrays = [name for name, one in plan.inputs.items() if is_array(one.shape)]
+    if layout is None and plan.card is not None:
+        layout = {f.name: f.layout.layout() for f in plan.card.inputs if f.layout is not None}
+    if isinstance(layout, Layout):
+        if len(arrays) != 1:
+            found = f"one layout for {', '.join(arrays) or 'inputs that are no arrays'}"
+            fix = f"layout={{{(arrays or list(plan.inputs))[0]!r}: Layout(...)}}, and Input(shape=...)"
+            raise NetworkError(f"{plan.where}: layout", found, "an input of two or more axes", fix)
+        layout = {arrays[0]: layout}
+    for name, one in (layout or {}).items():
+        if name not in plan.inputs:
+            raise NetworkError(f"{plan.where}: layout", f"no input {name!r}", "an input", names=plan.inputs, wrong=name)
+        if not isinstance(one, Layout):
+            raise NetworkError(f"{plan.where}.{name}", f"layout {one!r}", 'Layout("hwc", "chw", ...)')
+        one.check(plan.inputs[name].shape, f"{plan.where}.{name}")
+    plan.layouts = dict(layout or {})
+    if len(arrays) == 1 and not plan.layouts and plan.stack:
+        refuse_ambiguous(module, plan.inputs[arrays[0]].shape, f"{plan.where}.{arrays[0]}")
 
 
 def _as_on_card(declared: Mapping[str, Any], features: Sequence[Feature]) -> dict[str, Any]:
@@ -216,7 +306,7 @@ def try_module(module: nn.Module, plan: Plan) -> list[Shape] | None:
         args = [torch.zeros((lanes, *row), **options)]
     try:
         with torch.no_grad(), training(module, False), tapped(module, plan.taps) as seen:
-            result = flat_result(module(*args), list(plan.outputs), where)
+            result = plan.returned(module(*plan.prepared(args)), lanes)
             captured = [seen[port] for port in plan.taps]
     except NetworkError:
         raise

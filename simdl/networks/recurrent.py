@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
 
 from simdl.clock import SECOND, Duration, clock, nanoseconds
 from simdl.declarations import Input, Output, State
@@ -22,6 +21,8 @@ from simdl.networks.recurrence import Recurrence
 if TYPE_CHECKING:
     from simdl.networks.call import Mode
     from simdl.networks.card import ModelCard
+    from simdl.networks.network import Policy
+    from simdl.networks.plan import Result
 
 _TYPES = {torch.float32: "float32", torch.float64: "float64"}
 
@@ -41,7 +42,8 @@ class Recurrent(Network):
     ports `x0` (`x0_h`, `x0_c`), read at the start and at a reset.
     reset: "level", "rising", "falling" or "either": adds the input `reset`, a bool that per lane restarts the state
     before this tick's sample is seen.
-    The other arguments are those of Network, without window, activations and stack.
+    result: Classes(labels) makes predicted, scores and confidence of what the module (or its head) returns.
+    The other arguments are those of Network, without window, activations, stack and layout.
 
     Raises NetworkError for bidirectional layers, dropout in training mode, and modules that cannot be stepped.
 
@@ -64,8 +66,8 @@ class Recurrent(Network):
 
         def __init__(
             self, module, inputs=None, outputs=None, card=None, reset=None, mode="exact", chunk=None, train=False,
-            triggered=False, allow_rate=False, *, head=None, warmup=None, x0=None, batch_first=None, sequence=True,
-            period=None, rate=None, **values,
+            triggered=False, allow_rate=False, result=None, nan="propagate", *, head=None, warmup=None,
+            x0=None, batch_first=None, sequence=True, period=None, rate=None, **values,
         ):  # fmt: skip
             self._begin(module, mode, chunk, train, triggered, allow_rate, period, rate, head, warmup, values)
 
@@ -73,9 +75,9 @@ class Recurrent(Network):
     def _planned(  # type: ignore[override]
         cls, module: Any, inputs: Ins | None = None, outputs: Outs | None = None, card: ModelCard | None = None,
         reset: str | None = None, *, head: nn.Module | None = None, x0: Any = None, batch_first: bool | None = None,
-        sequence: bool = True, **options: Any,
+        sequence: bool = True, result: Result | None = None, nan: Policy = "propagate", **options: Any,
     ) -> Plan:  # fmt: skip
-        plan = plan_ports(cls, module, inputs, outputs, card, True)
+        plan = plan_ports(cls, module, inputs, outputs, card, True, result)
         if plan.array:
             raise NetworkError(plan.where, "an array as input", "rows of features")
         sizes = plan.sizes
@@ -102,6 +104,7 @@ class Recurrent(Network):
         if isinstance(x0, str):
             cls._read_x0(plan, x0)
         cls._shape_outputs(plan)
+        plan.add_policy(nan, [one.shape for one in plan.outputs.values()])
         plan.add_reset(reset)
         return plan
 
@@ -117,7 +120,8 @@ class Recurrent(Network):
     @staticmethod
     def _shape_outputs(plan: Plan) -> None:
         found: Recurrence = plan.recurrence
-        for declared, value in zip(plan.outputs.values(), split_result(found.sample(), plan.outputs, 2, plan.where)):
+        result = found.sample() if plan.result is None else plan.returned(found.sample(), 2)
+        for declared, value in zip(plan.outputs.values(), split_result(result, plan.outputs, 2, plan.where)):
             declared.shape = tuple(value.shape[1:])
 
     @classmethod
@@ -137,13 +141,6 @@ class Recurrent(Network):
         period: Duration | None, rate: Duration | None, head: nn.Module | None, warmup: Duration | None,
         values: dict[str, Any],
     ) -> None:  # fmt: skip
-        where = self._plan.where
-        if train:
-            for part in (*module.modules(), *(head.modules() if head is not None else ())):
-                p = part.dropout if isinstance(part, nn.RNNBase) else part.p if isinstance(part, _DropoutNd) else 0.0
-                if p:
-                    raise NetworkError(where, f"dropout {p} in training mode, whose noise no seed of the run decides",
-                                       "train=False", "set its probability to 0")  # fmt: skip
         if head is not None:
             module = nn.ModuleDict({"recurrent": module, "head": head})  # so that block.module has all weights
         self._start(module, mode, chunk, train, triggered, allow_rate, period, rate, values)
@@ -197,4 +194,6 @@ class Recurrent(Network):
     def _body(self, *args: Tensor) -> tuple[Tensor, ...]:
         found: Recurrence = self._plan.recurrence
         outputs, states = found.step(args[0], args[1:])
+        if self._plan.result is not None:
+            outputs = self._plan.returned(outputs, args[0].shape[0])
         return (*outputs, *states)
