@@ -39,6 +39,7 @@ COMMANDS = {
     "validate": ("validate", "Check the requirements on many lanes."),
     "codesign": ("codesign", "Simulate, train, close the loop, check, learn from the worst, check again."),
     "report": ("report", "Write the page of a folder again, of an unfinished one too."),
+    "export": ("export", "Write a network as ONNX, torch.export or C, and put the file back into the loop."),
     "doctor": ("doctor", "What simdl finds on this machine, and how to get what it does not."),
 }
 
