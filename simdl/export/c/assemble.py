@@ -68,13 +68,13 @@ def written(part: Part, name: str) -> Written:
     wanted = tuple(dict.fromkeys(keys.values()))
     try:
         programs = {p: lowering.instant(p, wanted, False).simplify(lowering.graph) for p in patterns}
-        begin = lowering.instant(cycle, wanted, True).simplify(lowering.graph)
+        first = lowering.instant(cycle, wanted, True).simplify(lowering.graph) if part.model.regions else None
     except LoweringError as error:
         where = f"{part.path}.{error.where}" if part.path and error.where else error.where or part.path
         raise LoweringError(where, error.found, error.expected, error.fix) from None
     writer = StepWriter(lowering, _queues(part, programs), part.inputs, part.outputs)
     numbers: dict[Any, str] = {}
-    everything = [*programs.values(), begin]
+    everything = [*programs.values(), first or programs[cycle]]
     lane, _ = writer.hoist((program, False) for program in everything)
     if lane:
         writer.constants("constants", lane)

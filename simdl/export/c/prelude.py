@@ -10,6 +10,8 @@ _WORD = re.compile(r"\b[a-zA-Z_]\w*\b")
 _START = re.compile(r"^(?:M_FUNCTION|static inline) [\w ]*?\*?(\w+)\(")
 _CONSTANT = re.compile(r"^#define (M_[A-Z0-9]+) (.*?)\s*(?:/\*.*\*/)?$")
 _LIBRARY = re.compile(r"__builtin_(fmaf?|fabsf?|sqrtf?|floorf?|ceilf?|truncf?|rintf?|copysignf?|memcpy)\b")
+_EXTREME = re.compile(  # a reduction that keeps no place
+    r"( best\[W\];) \w+ place\[W\];(\n[^\n]*) place\[l\] = 0;([^\n]*(?:\n[^\n]*){1,6}?= best\[l\];)")
 _SKIPPED = ("M_FUNCTION", "M_INFINITY", "M_NAN")
 
 HEAD = """\
@@ -120,6 +122,7 @@ def plain(text: str) -> str:
     text = text.replace("__builtin_inff()", "INFINITY").replace("__builtin_inf()", "M_INFINITY")
     text = re.sub(r" ?__attribute__\(\((?:aligned\(\d+\)|always_inline)\)\)", "", text)
     text = text.replace("__attribute__((noinline, unused)) ", "").replace('_Pragma("omp simd") ', "")
+    text = _EXTREME.sub(r"\1\2\3", text)
     return re.sub(r"(k_weightsf?\(.*), \d+\);", r"\1);", text)
 
 
