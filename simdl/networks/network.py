@@ -75,7 +75,7 @@ class Network(_Options):
     layout: how an array input is scaled, resized and turned: see Layout; by name where there are several.
     nan: "propagate": outputs are what the module returns, and a lane fails where NaN reaches a state;
     "hold": a tick whose inputs or outputs are not finite is as if it had not been: outputs and memory stay, and the
-    output `ok` is false; "fail": the lane fails at such a tick, with the network's path, also where the module hides it.
+    output `ok` is false; "fail": the lane fails at such a tick, with the path of the network, even where it hides it.
     mode: "exact": a lane alone equals the lane in any batch bit for bit; "fast": all lanes in one call. chunk: lanes a
     call. train: training mode during the call. triggered: no clock; it runs in a triggered subsystem.
 
