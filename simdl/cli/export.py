@@ -42,8 +42,10 @@ def command(
     if slot is None:
         if lanes is not None:
             raise click.UsageError("--check needs a scenario and a slot: there is no loop to put a lone network into.")
+        from simdl.hub import know_architectures
         from simdl.networks import open_network
 
+        know_architectures(what)
         made = export(open_network(what, **({"factory": factory} if factory else {})), path, normalise=not bare)
         if speak.json:
             document({**made.twin(), "path": str(path), "loop": None})

@@ -40,6 +40,8 @@ COMMANDS = {
     "codesign": ("codesign", "Simulate, train, close the loop, check, learn from the worst, check again."),
     "report": ("report", "Write the page of a folder again, of an unfinished one too."),
     "export": ("export", "Write a network as ONNX, torch.export or C, and put the file back into the loop."),
+    "network": ("network", "What a network is made of, what it costs, and what looks wrong about it."),
+    "hub": ("hub", "The networks that ship with simdl."),
     "doctor": ("doctor", "What simdl finds on this machine, and how to get what it does not."),
 }
 
