@@ -72,7 +72,8 @@ def _legacy(data: bytes, where: str) -> Document:
                            "save the whole model: model.save('net.keras')")  # fmt: skip
     root = "model_weights" if "model_weights" in numbers.groups else ""
     version = numbers.text("", "keras_version") or numbers.text(root, "keras_version") or ""
-    return Document(_object(text.encode(), f"{where}: model_config"), _Names(numbers, root), version, True)
+    config = _object(text.encode(errors="surrogateescape"), f"{where}: model_config")
+    return Document(config, _Names(numbers, root), version, True)
 
 
 def _object(data: bytes, where: str) -> dict[str, Any]:

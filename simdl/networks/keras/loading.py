@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from pathlib import Path
@@ -101,6 +102,8 @@ def _shapes(
                 raise NetworkError(where, f"{type(part).__name__} gives shape {tuple(one.shape)}",
                                    f"at most {LARGEST} numbers")  # fmt: skip
 
+    speaks = logging.getLogger("torch._subclasses.fake_tensor")  # which prints what it also raises
+    before, speaks.disabled = speaks.disabled, True
     handles = [part.register_forward_hook(watch) for part in module.modules()]
     try:
         if any(math.prod(shape) > LARGEST for shape in shapes):
@@ -113,6 +116,7 @@ def _shapes(
         raise NetworkError(where, f"the layers do not fit each other: {str(error):.300}", "a network that runs",
                            ) from None  # fmt: skip
     finally:
+        speaks.disabled = before
         for handle in handles:
             handle.remove()
     if len(result) != len(graph.outputs) or any(one.ndim == 0 or one.shape[0] != 2 for one in result):

@@ -32,7 +32,11 @@ _BUILD = "save it after it was built: model.build(...), or keras.Input first"
 def read_graph(document: Document, where: str) -> Graph:
     """The model of a document. Raises one NetworkError for all layers that are not known or do not fit."""
     reader = _Reader(document, where)
-    graph = reader.model(document.config, "", 0)
+    try:
+        graph = reader.model(document.config, "", 0)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # values that Keras never writes
+        raise NetworkError(where, f"a configuration that cannot be read: {error!r:.100}", "one that Keras writes",
+                           ) from None  # fmt: skip
     if len(reader.types) > 1:
         reader.faults.append(f"layers of several float types: {', '.join(sorted(reader.types))}")
     if reader.faults:
@@ -51,7 +55,7 @@ class _Reader:
         self.types: set[str] = set()
         self.count = 0
 
-    def error(self, found: str, expected: str = "a configuration that Keras writes") -> NetworkError:
+    def error(self, found: str, expected: str = "") -> NetworkError:
         return NetworkError(self.where, found, expected)
 
     def model(self, entry: Any, path: str, depth: int) -> Graph:
@@ -192,7 +196,8 @@ class _Reader:
                 return self._distributed(config, name, arrays)
             return self._make(kind, config, name, arrays)
         except NetworkError as fault:
-            self.faults.append(f"{name:.80} ({kind:.60}): {fault.found}")
+            expected = f"; expected {fault.expected}" if fault.expected else ""
+            self.faults.append(f"{name:.80} ({kind:.60}): {fault.found}{expected}")
             return None
 
     def _check_origin(self, entry: dict[str, Any], kind: str) -> None:
