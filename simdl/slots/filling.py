@@ -136,7 +136,9 @@ def _imported(slot: Slot, found: Imported, allow_rate: bool) -> Declared:
     sizes = {name: math.prod(one.shape or ()) for name, one in slot.offered.items()}
     same = {name: math.prod(one.shape or ()) == sizes.get(name) for name, one in found.inputs.items()}
     if len(same) > 1 or all(same.values()):
-        inputs = {name: Input(slot.offered[name].shape or ()) if same[name] else one for name, one in found.inputs.items()}
+        inputs = {
+            name: Input(slot.offered[name].shape or ()) if same[name] else one for name, one in found.inputs.items()
+        }
         return found.block(inputs=inputs, period=slot.period, rate=slot.rate)
     (shape,) = (one.shape for one in found.inputs.values())
     features = sum(math.prod(one.shape or ()) for one in slot.inputs.values())
