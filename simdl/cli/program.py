@@ -38,9 +38,11 @@ COMMANDS = {
     "train": ("train", "Train the network of a scenario on data sets."),
     "validate": ("validate", "Check the requirements on many lanes."),
     "codesign": ("codesign", "Simulate, train, close the loop, check, learn from the worst, check again."),
+    "export-c": ("export_c", "Write a sampled part of a scenario as C99, and put it back into the loop."),
     "report": ("report", "Write the page of a folder again, of an unfinished one too."),
     "export": ("export", "Write a network as ONNX, torch.export or C, and put the file back into the loop."),
     "network": ("network", "What a network is made of, what it costs, and what looks wrong about it."),
+    "bench": ("bench", "Rank a network closed loop in every slot that it fits, beside the baselines."),
     "hub": ("hub", "The networks that ship with simdl."),
     "doctor": ("doctor", "What simdl finds on this machine, and how to get what it does not."),
 }

@@ -5,10 +5,11 @@ svg, figures          pictures of bounded size, in the page's colours
 report, origin        the verdict, the counts of lanes, and where it all comes from
 html, markdown, junit what a report is written as
 claim, verdicts       counts, rates and what they allow to be said
-campaign, codesign    the pages
+campaign, codesign, bench  the pages
 """
 
 from simdl.report import figures as figures
+from simdl.report.bench import bench_report as bench_report
 from simdl.report.campaign import campaign_report as campaign_report, run_report as run_report
 from simdl.report.claim import interval as interval
 from simdl.report.codesign import codesign_report as codesign_report
