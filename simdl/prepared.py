@@ -73,8 +73,8 @@ class Prepared:
         if any(a is not b for a, b in zip_longest(self._launch.native.networks(), self._launch.built.networks)):
             self._ready()  # a layer or a parameter was replaced
         launch = self._launch
+        launch.refresh()
         if not self._fresh:
-            launch.refresh()
             launch.rewind(self._image)
         self._fresh = False
         outs = launch.fire()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -145,8 +144,8 @@ box = st.tuples(*[st.integers(0, 6)] * 2, *[st.integers(1, 5)] * 2, st.integers(
 def test_suppression_agrees_with_brute_force_on_any_boxes(images: list[list[Any]], overlap: float) -> None:
     """Touching, equal and nested boxes, on a grid on which areas are exact; ties of scores in order."""
     options = Boxes(most=9, form="xywh", threshold=0.25, overlap=overlap)
-    rows = [{"boxes": torch.tensor([one[:4] for one in image], dtype=torch.float64),
-             "scores": torch.tensor([one[4] / 40 for one in image], dtype=torch.float64)} for image in images]  # fmt: skip
+    tables = [torch.tensor(image, dtype=torch.float64) for image in images]
+    rows = [{"boxes": table[:, :4], "scores": table[:, 4] / 40} for table in tables]
     boxes, _, scores, _, count = options.tensors(rows, len(rows), "here")
     for lane, image in enumerate(images):
         corners = [[float(x), float(y), float(x + w), float(y + h)] for x, y, w, h, _ in image]
