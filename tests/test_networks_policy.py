@@ -244,8 +244,8 @@ def test_state_restarts_from_its_port_at_edges_or_a_level(engine: str, edge: str
     held = [0, 0, 1, 1, 1, 0, 0, 1, 0, 0]
     times = torch.arange(10, dtype=torch.float64)
     start = torch.tensor([10.0, 20.0], dtype=torch.float64)
-    run = simulate(Restarted(Adding(), edge), 9, every=1, engine=engine, record=["net.y", "net.ok"],
-                   inputs={"reset": (times, torch.tensor(held, dtype=torch.float64)), "start": start[:, None]})  # fmt: skip
+    inputs = {"reset": (times, torch.tensor(held, dtype=torch.float64)), "start": start[:, None]}
+    run = simulate(Restarted(Adding(), edge), 9, every=1, engine=engine, record=["net.y", "net.ok"], inputs=inputs)
     assert run.engine == engine
     for lane, first in enumerate(start.tolist()):
         total, since, before = first, 0, 0
