@@ -1,0 +1,119 @@
+"""The computer: tasks, the processors, accelerators and buses they use, and the timelines of lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, TypeVar
+
+from simdl.clock import SECOND, Duration, nanoseconds
+from simdl.computer.kernel import Kernel
+from simdl.computer.processor import Processor
+from simdl.computer.schedule import Schedule
+from simdl.computer.task import Task
+from simdl.diagram import Diagram
+from simdl.errors import ModelError, SimdlError
+
+Whole = TypeVar("Whole", bound=Diagram)
+
+
+class Computer:
+    """Tasks on processors. Raises ModelError with every fault of the description.
+
+    >>> from simdl.computer.policy import FixedPriority
+    >>> cpu = Processor("cpu", policy=FixedPriority())
+    >>> fast = Task("fast", cpu, period="4 ms", priority=1, execution="1 ms", runs=["controller"])
+    >>> slow = Task("slow", cpu, period="12 ms", priority=2, execution="5 ms", runs=["planner"])
+    >>> history = Computer([fast, slow]).schedule(until="12 ms")
+    >>> history.accesses("planner")[1].tolist(), history.responses("slow").tolist()
+    ([7000000], [7000000])
+    """
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self.tasks = tuple(tasks)
+        self.processors: tuple[Processor, ...] = ()
+        faults: list[SimdlError] = []
+        for task in self.tasks:
+            faults.extend(task.faults() if isinstance(task, Task) else [ModelError("computer", f"{task!r}", "a Task")])
+        if not self.tasks:
+            faults.append(ModelError("computer", "no tasks", "at least one"))
+        if not faults:
+            found: dict[int, Processor] = {id(task.on): task.on for task in self.tasks}
+            self.processors = tuple(found.values())
+            faults = self._faults()
+        if faults:
+            raise ModelError.collect("computer", faults)
+        self._random = any(task.random for task in self.tasks)
+
+    def _faults(self) -> list[SimdlError]:
+        faults: list[SimdlError] = []
+        for what, names in (
+            ("tasks", [task.name for task in self.tasks]),
+            ("processors", [one.name for one in self.processors]),
+            ("blocks", [name for task in self.tasks for name in task.runs]),
+        ):
+            for name in sorted({name for name in names if names.count(name) > 1}):
+                faults.append(ModelError("computer", f"two {what} named {name!r}", "different names"))
+        for processor in self.processors:
+            faults.extend(processor.faults())
+        for task in self.tasks:
+            policy = task.on.policy
+            if type(policy).__name__ == "EDF" and task.deadline_ns is None:
+                faults.append(ModelError(f"task {task.name}: deadline", "none, under EDF", "deadline="))
+            slots = {slot[2] for slot in getattr(policy, "slots", ())}
+            if slots and task.name not in slots:
+                faults.append(ModelError(f"task {task.name}", "no slot in the table", "a slot", names=slots))
+            if (task.late == "kill" or task.late == "keep old") and task.deadline_ns is None:
+                faults.append(ModelError(f"task {task.name}: late", f"{task.late!r} without a deadline", "deadline="))
+        return faults
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether all lanes have one schedule, as far as can be told: no distribution, function or body."""
+        return not self._random
+
+    def schedule(self, until: Duration, seed: int = 0, lane: int = 0) -> Schedule:
+        """The timeline of a lane from 0 to `until`, the instant itself included."""
+        end = nanoseconds(until, "until")
+        if end <= 0:
+            raise ModelError("schedule: until", f"{until!r}", "a positive time")
+        kernel = Kernel(self, seed, lane)
+        kernel.run(end)
+        return kernel.schedule(end)
+
+    def live(self, seed: int = 0, lane: int = 0, log: Sequence[tuple[Any, ...]] = ()) -> Kernel:
+        """A kernel that is told values as it goes; log: of an earlier one, to be brought to where that was."""
+        kernel = Kernel(self, seed, lane, live=True)
+        kernel.replay(list(log))
+        return kernel
+
+    def placed(self) -> Mapping[str, tuple[float, float]]:
+        """What tasks run -> drift and offset (s) of the clock of its processor."""
+        clocks = {id(p): (float(p.speed - 1), nanoseconds(p.offset) / SECOND) for p in self.processors}
+        return {name: clocks[id(task.on)] for task in self.tasks for name in task.runs}
+
+    def on(
+        self, diagram: Whole, horizon: Duration, most: int | None = None, pending: int | None = None
+    ) -> Whole:
+        """A copy of a diagram whose blocks that tasks run keep the times of their jobs; see `coupling.place`."""
+        from simdl.computer.coupling import place
+
+        return place(diagram, InNanoseconds(self), horizon, most, pending)
+
+
+@dataclass(frozen=True)
+class InNanoseconds:
+    """A computer as a diagram's scheduler: `until` is a count of ns."""
+
+    computer: Computer
+
+    @property
+    def deterministic(self) -> bool:
+        return self.computer.deterministic
+
+    def schedule(self, until: int, seed: int = 0, lane: int = 0) -> Schedule:
+        return self.computer.schedule(Fraction(until, SECOND), seed, lane)
+
+    def placed(self) -> Mapping[str, tuple[float, float]]:
+        return self.computer.placed()

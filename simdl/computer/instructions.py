@@ -1,0 +1,89 @@
+"""What the body of a task yields: the segments of its jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from simdl.clock import Duration
+from simdl.computer.times import Distribution
+
+if TYPE_CHECKING:
+    from simdl.computer.accelerator import Accelerator
+    from simdl.computer.bus import Bus
+    from simdl.computer.job import Job
+
+    Time = Duration | Distribution | Callable[[Job], Duration]
+
+
+@dataclass(frozen=True, init=False)
+class Read:
+    """The inputs of blocks are read now and the blocks evaluated; all that the task runs when none is named.
+
+    In live mode its value is what the blocks gave: one value, or a tuple for several blocks.
+    """
+
+    blocks: tuple[str, ...]
+
+    def __init__(self, *blocks: str) -> None:
+        object.__setattr__(self, "blocks", blocks)
+
+
+@dataclass(frozen=True, init=False)
+class Write:
+    """What blocks computed at this job's last read of them is shown now; all that the task runs when none is named."""
+
+    blocks: tuple[str, ...]
+
+    def __init__(self, *blocks: str) -> None:
+        object.__setattr__(self, "blocks", blocks)
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Use the core for this long; the task's execution time when none is given."""
+
+    time: Time | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """Use an accelerator: the job leaves its core and goes on when the result is copied back."""
+
+    accelerator: Accelerator
+    time: Time
+
+
+@dataclass(frozen=True)
+class Send:
+    """Send what a block computed at this job's last read; it is shown when the message arrives. The job goes on.
+
+    bits: of payload. identifier: CAN's, the smaller wins (the task's priority when not given). to: the receiving port
+    of a switch. data: the payload's bytes, where a bus counts stuff bits exactly.
+    """
+
+    bus: Bus
+    block: str
+    bits: int = 64
+    identifier: int | None = None
+    to: str = ""
+    data: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Sleep:
+    """Leave the core for this long."""
+
+    time: Time
+
+
+@dataclass(frozen=True)
+class Raise:
+    """Release the tasks that an event triggers."""
+
+    event: str
+
+
+Instruction = Read | Write | Compute | Run | Send | Sleep | Raise
+Answer = Any

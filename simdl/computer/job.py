@@ -1,0 +1,71 @@
+"""One job of a task: the record that stays, and where it is while it is under way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from simdl.computer.cores import Core
+    from simdl.computer.kernel import Kernel
+    from simdl.computer.task import Task
+
+
+class Job:
+    """A job; times in ns, None until they happen.
+
+    arrival: when it was asked for, jitter not counted; release: when it became ready, later where it had jitter or
+    waited for the job before; start, end: of its code. reads: (block, when); writes: (block, when, captured: when what
+    is shown was read). status: done, missed (done late), skipped, killed, unfinished. degraded: it ran the cheaper
+    variant; overrun: it used more than its budget; used: of the core, ns.
+    """
+
+    __slots__ = (
+        "task", "index", "arrival", "release", "start", "end", "deadline", "status", "degraded", "overrun", "used",
+        "reads", "writes", "priority", "turn", "seen", "remaining", "body", "core", "last_core", "key", "order",
+        "silent", "ordinal", "budget_left", "kernel", "device", "answer",
+    )  # fmt: skip
+
+    def __init__(self, task: Task, index: int, arrival: int, deadline: int | None, order: int, kernel: Kernel) -> None:
+        self.task, self.index, self.arrival, self.deadline = task, index, arrival, deadline
+        self.release: int | None = None
+        self.start: int | None = None
+        self.end: int | None = None
+        self.status = "unfinished"
+        self.degraded = self.overrun = self.silent = False
+        self.used = self.remaining = self.turn = self.ordinal = 0
+        self.reads: list[tuple[str, int]] = []
+        self.writes: list[tuple[str, int, int]] = []
+        self.seen: dict[str, int] = {}
+        self.priority = task.priority
+        self.body: Any = None
+        self.answer: Any = None
+        self.core: Core | None = None
+        self.last_core: Core | None = None
+        self.key: Any = None
+        self.order, self.kernel = order, kernel
+        self.budget_left: int | None = None
+        self.device: Any = None
+
+    @property
+    def response(self) -> int | None:
+        """From arrival to end, ns."""
+        return None if self.end is None else self.end - self.arrival
+
+    @property
+    def now(self) -> int:
+        """The time, ns."""
+        return self.kernel.now
+
+    @property
+    def local(self) -> int:
+        """What its processor's clock shows, ns."""
+        return self.task.on.local(self.kernel.now)
+
+    def value(self, name: str) -> Any:
+        """The newest value of a name in live mode. Raises KeyError for what nobody has given."""
+        if name not in self.kernel.values:
+            raise KeyError(f"no value {name!r} at {self.now} ns; there are {', '.join(self.kernel.values) or 'none'}")
+        return self.kernel.values[name]
+
+    def __repr__(self) -> str:
+        return f"<job {self.index} of {self.task.name}: {self.status}, {self.arrival} to {self.end} ns>"

@@ -1,0 +1,69 @@
+"""Processors: cores that jobs share, with a clock of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from simdl.clock import Duration, nanoseconds
+from simdl.computer.policy import FixedPriority, Policy
+from simdl.errors import ModelError, SimdlError
+
+
+@dataclass(frozen=True)
+class Processor:
+    """One or more equal cores under one policy.
+
+    context_switch: used by a core whenever it begins a job other than the one it last ran, a resumed one included.
+    drift, offset: of its clock; local time is offset + (1 + drift) t. Tasks are released at local times.
+
+    >>> clock = Processor("cpu", drift=50e-6, offset="1 ms")
+    >>> clock.local(1_000_000_000), clock.true(1_001_050_000)
+    (1001050000, 1000000000)
+    """
+
+    name: str
+    cores: int = 1
+    policy: Policy = field(default_factory=FixedPriority)
+    context_switch: Duration = 0
+    drift: float | Fraction = 0
+    offset: Duration = 0
+
+    @property
+    def speed(self) -> Fraction:
+        """Local seconds in a second, exactly as written: 50e-6 is 1/20000."""
+        return 1 + (self.drift if isinstance(self.drift, Fraction) else Fraction(str(self.drift)))
+
+    def local(self, ns: int) -> int:
+        """What its clock shows, whole ns, at a time."""
+        speed = self.speed
+        return nanoseconds(self.offset) + ns * speed.numerator // speed.denominator
+
+    def true(self, ns: int) -> int:
+        """The first time at which its clock shows at least `ns`."""
+        speed = self.speed
+        return -((nanoseconds(self.offset) - ns) * speed.denominator // speed.numerator)
+
+    @property
+    def skewed(self) -> bool:
+        """Whether its clock is not the true time."""
+        return self.speed != 1 or nanoseconds(self.offset) != 0
+
+    def faults(self) -> list[SimdlError]:
+        found: list[SimdlError] = []
+        if self.cores < 1 or not isinstance(self.cores, int):
+            found.append(ModelError(self.name, f"cores={self.cores!r}", "at least 1"))
+        if not isinstance(self.policy, Policy):
+            return [*found, ModelError(self.name, f"policy={self.policy!r}", "a policy such as FixedPriority()")]
+        try:
+            if nanoseconds(self.context_switch, f"{self.name}: context_switch") < 0:
+                found.append(ModelError(self.name, f"context_switch={self.context_switch!r}", "at least 0"))
+            nanoseconds(self.offset, f"{self.name}: offset")
+            if not 0 < self.speed < 2:
+                found.append(ModelError(self.name, f"drift={self.drift!r}", "between -1 and 1: 50e-6 is 50 ppm fast"))
+            found.extend(self.policy.faults(self.name, self.cores))
+        except SimdlError as fault:
+            found.append(fault)
+        except ValueError:
+            found.append(ModelError(self.name, f"drift={self.drift!r}", "a finite number"))
+        return found

@@ -1,0 +1,126 @@
+"""The jobs of one task in one lane: when they arrive, and which of them may begin."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from simdl.clock import nanoseconds
+from simdl.computer.draws import Draws
+from simdl.computer.job import Job
+from simdl.computer.task import Degrade, Task, plain
+from simdl.computer.times import Distribution, Uniform
+
+if TYPE_CHECKING:
+    from simdl.computer.cores import Cores
+    from simdl.computer.kernel import Kernel, Timer
+
+
+class Jobs:
+    """Arrivals, pending jobs and those under way."""
+
+    def __init__(self, task: Task, order: int, cores: Cores, kernel: Kernel) -> None:
+        self.task, self.order, self.cores, self.kernel = task, order, cores, kernel
+        self.index = self.tick = self.good = 0
+        self.degraded = self.skip = False
+        self.pending: deque[Job] = deque()
+        self.under_way: list[Job] = []
+        self.draws: dict[str, Draws] = {}
+        self.deadline, self.clock = task.deadline_ns, task.clock
+        self.budget = None if task.budget is None else nanoseconds(task.budget)
+        self.kills = task.late == "kill"
+        jitter = task.jitter
+        self.jitter = jitter if isinstance(jitter, Distribution) or jitter is None else Uniform(0, jitter)
+        self.arrivals = task.arrivals
+        self.skewed = task.on.skewed
+        if self.clock is not None:
+            self.tick = self.clock.first(task.on.local(0))
+        self.nominal = 0
+        if isinstance(self.arrivals, Distribution):
+            self.nominal = nanoseconds(task.offset)
+        self.body = task.body or plain
+
+    def draw(self, name: str, distribution: Distribution, index: int) -> int:
+        """A duration of the stream `name` for a job, ns."""
+        draws = self.draws.get(name)
+        if draws is None:
+            draws = self.draws[name] = Draws(self.kernel.seed, self.kernel.lane, f"{self.task.name}.{name}")
+        return draws.duration(index, distribution)
+
+    def next(self) -> None:
+        """Set the timer of the next arrival, if the task has times of its own."""
+        tick = self.tick
+        if self.clock is not None:
+            at = self.clock.at(tick)
+            if self.skewed:
+                at = self.task.on.true(at)
+        elif isinstance(self.arrivals, Distribution):
+            at = self.nominal = self.nominal + self.draw("arrivals", self.arrivals, tick)
+        elif self.arrivals is not None and tick < len(self.arrivals):
+            at = nanoseconds(self.arrivals[tick])
+        else:
+            return
+        due = at + self.draw("jitter", self.jitter, tick) if self.jitter is not None else at
+        self.tick = tick + 1
+        self.kernel.after(max(0, due - self.kernel.now), 1, self._arrived, at)
+
+    def _arrived(self, timer: Timer) -> None:
+        self.arrive(timer.of)
+        self.next()
+
+    def arrive(self, arrival: int) -> Job:
+        """A job arrives: it is released, waits for the one before, or is left out."""
+        kernel = self.kernel
+        job = Job(self.task, self.index, arrival, None if self.deadline is None else arrival + self.deadline,
+                  self.order, kernel)  # fmt: skip
+        self.index += 1
+        kernel.jobs.append(job)
+        if self.skip and self.under_way or self._late():
+            job.status = "skipped"
+        elif len(self.under_way) < self.task.instances:
+            self._release(job)
+        else:
+            self.pending.append(job)
+        if self.kills and job.status != "skipped" and job.deadline is not None:
+            kernel.after(max(0, job.deadline - kernel.now), 2, self._overdue, job)
+        return job
+
+    def _late(self) -> bool:
+        now = self.kernel.now
+        return self.task.late == "skip next" and any(
+            job.deadline is not None and now >= job.deadline for job in self.under_way
+        )
+
+    def _release(self, job: Job) -> None:
+        job.release = self.kernel.now
+        job.budget_left = self.budget
+        job.degraded = self.degraded
+        job.body = self.body(job)
+        self.under_way.append(job)
+        self.cores.add(job)
+
+    def _overdue(self, timer: Timer) -> None:
+        job: Job = timer.of
+        if job.status == "unfinished" and job.end is None:
+            self.kernel.kill(job)
+
+    def ended(self, job: Job, status: str) -> None:
+        """A job is over: the next one may begin."""
+        job.end, job.status = self.kernel.now, status
+        if job in self.under_way:
+            self.under_way.remove(job)
+        else:
+            self.pending.remove(job)
+        if job.body is not None:
+            job.body.close()
+        task = self.task
+        late = job.deadline is not None and self.kernel.now > job.deadline
+        if late and task.late == "skip next" and self.pending:
+            self.pending.popleft().status = "skipped"
+        self.skip = False
+        worse = (late and isinstance(task.late, Degrade)) or (job.overrun and isinstance(task.over, Degrade))
+        self.good = 0 if worse else self.good + 1
+        recover = max(p.recover for p in (task.late, task.over) if isinstance(p, Degrade)) if self.degraded else 0
+        self.degraded = worse or (self.degraded and self.good < recover)
+        while self.pending and len(self.under_way) < task.instances:
+            self._release(self.pending.popleft())
