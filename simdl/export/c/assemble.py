@@ -182,7 +182,8 @@ class _File:
                  "#ifdef __cplusplus", 'extern "C" {', "#endif", ""]  # fmt: skip
         for what, fields in zip(("in", "out", "state"), members):
             lines += ["typedef struct {"]
-            lines += [f"    {MEMORY[kind][0]} {label}{'' if size < 0 else f'[{size}]'};" for label, kind, size in fields]
+            lines += [f"    {MEMORY[kind][0]} {label}{'' if size < 0 else f'[{size}]'};"
+                      for label, kind, size in fields]  # fmt: skip
             lines += [] if fields else ["    uint8_t none;"]
             lines += [f"}} {name}_{what};", ""]
         lines += [f"void {name}_init({name}_state *s);",
@@ -232,7 +233,8 @@ class _File:
     # -- functions ------------------------------------------------------------------------------------------------
 
     def _init(self) -> tuple[str, list[str]]:
-        lines, arrays = [], []
+        lines: list[str] = []
+        arrays: list[str] = []
         for name, slot in self.writer.layout.slots.items():
             if not slot.size or name not in self.writer.lowering.state_names:
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,11 @@ import torch
 from torch import Tensor
 
 from simdl.clock import seconds
+from simdl.declarations import as_tensor
 from simdl.engine.native.expressions import literal
 from simdl.engine.native.ir import TYPES
 from simdl.engine.native.layout import MEMORY
+from simdl.errors import LoweringError, ModelError
 from simdl.export.c.assemble import Written
 from simdl.export.c.part import Part, Terminal
 from simdl.export.c.prelude import plain
@@ -82,6 +85,11 @@ def native_outputs(part: Part, inputs: Signals) -> Signals:
                    set={k: v for k, v in part.setup.initial.items()}, record=keys,
                    every=seconds(part.base) if not part.start else None,
                    dtype=part.setup.dtype, engine="native", threads=1)  # fmt: skip
+    failed = run.status[0][0] if run.status else float("inf")
+    times = times[times < failed]  # from there on the run is frozen, and the C is not
+    if not len(times):
+        raise LoweringError(part.path or part.model.name, f"the part fails at its first tick: {run.status[0][1]}",
+                            "inputs that it can take", "give export_c(samples=) signals of your own")  # fmt: skip
     found: Signals = {}
     for name in keys:
         trace = run[name]
@@ -90,10 +98,22 @@ def native_outputs(part: Part, inputs: Signals) -> Signals:
     return found
 
 
-def expected(part: Part, ticks: int) -> tuple[Signals, Signals]:
-    """Random inputs and the outputs that belong to them; no inputs where the part has none."""
+def expected(part: Part, ticks: int, samples: Mapping[str, Any]) -> tuple[Signals, Signals]:
+    """Inputs, random where they are not given, and the outputs that belong to them."""
     inputs = random_inputs(part, ticks)
-    return inputs, native_outputs(part, inputs or {"": torch.zeros(ticks)})
+    known = {t.name: t for t in part.inputs}
+    for name, values in samples.items():
+        if name not in known:
+            raise ModelError("export_c: samples", f"no input {name!r}", names=known, wrong=name)
+        tensor = as_tensor(values)
+        if tuple(tensor.shape[1:]) != known[name].shape or not len(tensor):
+            raise ModelError(f"export_c: samples[{name!r}]", f"the shape {tuple(tensor.shape)}",
+                             f"(ticks, {', '.join(map(str, known[name].shape))})")  # fmt: skip
+        ticks = min(ticks, len(tensor))
+        inputs[name] = tensor.to(known[name].dtype)
+    inputs = {name: values[:ticks] for name, values in inputs.items()}
+    outputs = native_outputs(part, inputs or {"": torch.zeros(ticks)})
+    return inputs, outputs
 
 
 def test_program(name: str, part: Part, text: Written, inputs: Signals, outputs: Signals) -> str:
@@ -102,7 +122,7 @@ def test_program(name: str, part: Part, text: Written, inputs: Signals, outputs:
     arrays, given, compared = [], [], []
     for t in part.inputs:
         member = text.inputs[t.name]
-        arrays.append(_array(f"in_{member}", t, inputs[t.name]))
+        arrays.append(_array(f"in_{member}", t, inputs[t.name][:ticks]))
         place = f"in.{member}" if t.shape == () else f"in.{member}[e]"
         given.append(f"        for (int e = 0; e < {t.size}; e++) {place} = in_{member}[k * {t.size} + e];")
     for t in part.outputs:

@@ -44,6 +44,11 @@ class Exported:
     size: Size
     written: Written = field(repr=False)
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files written."""
+        return tuple(self.folder / f"{self.name}{end}" for end in (".h", ".c", "_test.c", ".json"))
+
     def table(self) -> str:
         """The report as text."""
         return self.size.table()
@@ -52,6 +57,7 @@ class Exported:
 def export_c(
     diagram: Declared, path: str = "", folder: str | Path = ".", *, dtype: str | torch.dtype = "float32",
     name: str | None = None, set: Mapping[Any, Any] | None = None, ticks: int = 64,
+    samples: Mapping[str, Any] | None = None,
 ) -> Exported:  # fmt: skip
     """Write the part of a diagram at `path` (all of it for "") as C99: `<name>_init(state)` and
     `<name>_step(in, out, state)`, which is one tick of the base period.
@@ -59,7 +65,8 @@ def export_c(
     The part may hold whatever ticks: networks, filters, windows, state machines, formulas. Its inputs become `in`, its
     outputs `out`; parameters are those of the diagram, or of `set`, and are written into the file. The C needs math.h,
     stdint.h and string.h, allocates nothing, and gives the same bits as the native engine. `<name>_test.c` steps it
-    through `ticks` ticks of random inputs and compares with what the native engine gave.
+    through `ticks` ticks of `samples` (input -> values (ticks, *shape); random where there are none) and compares with
+    what the native engine gave.
     Raises LoweringError naming what cannot be a step: continuous states, noise, crossings, hits, calls into Python.
     """
     kind = TYPE_NAMES.get(str(dtype).removeprefix("torch."))
@@ -72,7 +79,7 @@ def export_c(
     text = written(part, word)
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
-    inputs, outputs = expected(part, ticks)
+    inputs, outputs = expected(part, ticks, samples or {})
     test = test_program(word, part, text, inputs, outputs)
     size = measured(word, text)
     found = Exported(word, part.path, place, kind, part.inputs, part.outputs, part.base, part.start, size, text)

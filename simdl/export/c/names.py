@@ -27,6 +27,6 @@ def prefix(name: str | None, path: str) -> str:
         plain = re.sub(r"[^a-z0-9]+", "_", path.lower().encode("ascii", "replace").decode("ascii")).strip("_")
         return f"simdl_{plain}"[:32].rstrip("_") if plain else "simdl_part"
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise UsageError("export_c: name", f"{str(name)[:60]!r}", "lower-case letters, digits and _, 32 at most, a letter "
-                         "first")  # fmt: skip
+        raise UsageError("export_c: name", f"{str(name)[:60]!r}", "lower-case letters, digits and _, 32 at most, a "
+                         "letter first")  # fmt: skip
     return name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -176,12 +176,14 @@ def _clock(model: Model, path: str) -> tuple[int, int]:
 
 def _refuse_first(model: Model, path: str) -> None:
     """Refuse values that `init` would need inputs for."""
-    late = {k for n in model.graph.nodes if n.kind == "output" and isinstance(n.clock, int)
-            and (n.delay or model.clocks[n.clock].offset) for k in n.writes if model.values[k].initial is None}  # fmt: skip
+    nodes = [n for n in model.graph.nodes if n.kind == "output" and isinstance(n.clock, int)]
+    late = {k for n in nodes if n.delay or model.clocks[cast(int, n.clock)].offset for k in n.writes
+            if model.values[k].initial is None}  # fmt: skip
     for block, node in model.graph.initials.items():
         if _outside(model, node.keys):
             raise LoweringError(f"{path}.{block}" if path else block, "@initial reads an input",
-                                "initial values from parameters alone", "init() is called before there are inputs")  # fmt: skip
+                                "initial values from parameters alone",
+                                "init() is called before there are inputs")  # fmt: skip
     for key in late:
         if _outside(model, [key]):
             raise LoweringError(f"{path}.{key}" if path else key, "a first value that depends on inputs",

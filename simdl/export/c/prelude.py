@@ -1,4 +1,4 @@
-"""What generated C needs around its programs: the functions of mathematics.h and kernels.h that it uses, in plain C99."""
+"""What generated C needs around its programs: what it uses of mathematics.h and kernels.h, in plain C99."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ _START = re.compile(r"^(?:M_FUNCTION|static inline) [\w ]*?\*?(\w+)\(")
 _CONSTANT = re.compile(r"^#define (M_[A-Z0-9]+) (.*?)\s*(?:/\*.*\*/)?$")
 _LIBRARY = re.compile(r"__builtin_(fmaf?|fabsf?|sqrtf?|floorf?|ceilf?|truncf?|rintf?|copysignf?|memcpy)\b")
 _EXTREME = re.compile(  # a reduction that keeps no place
-    r"( best\[W\];) \w+ place\[W\];(\n[^\n]*) place\[l\] = 0;([^\n]*(?:\n[^\n]*){1,6}?= best\[l\];)")
+    r"( best\[W\];) \w+ place\[W\];(\n[^\n]*) place\[l\] = 0;([^\n]*(?:\n[^\n]*){1,6}?= best\[l\];)"
+)
 _SKIPPED = ("M_FUNCTION", "M_INFINITY", "M_NAN")
 
 HEAD = """\
@@ -86,8 +87,16 @@ static void %(name)s(%(type)s (*restrict x)[W], %(type)s (*restrict a)[W], %(typ
         int best = p;
         for (int i = p + 1; i < n; i++) if (%(abs)s(u[i * n + p]) > %(abs)s(u[best * n + p])) best = i;
         if (best != p) {
-            for (int j = 0; j < n; j++) { const %(type)s t = u[p * n + j]; u[p * n + j] = u[best * n + j]; u[best * n + j] = t; }
-            for (int j = 0; j < m; j++) { const %(type)s t = x[p * m + j][0]; x[p * m + j][0] = x[best * m + j][0]; x[best * m + j][0] = t; }
+            for (int j = 0; j < n; j++) {
+                const %(type)s t = u[p * n + j];
+                u[p * n + j] = u[best * n + j];
+                u[best * n + j] = t;
+            }
+            for (int j = 0; j < m; j++) {
+                const %(type)s t = x[p * m + j][0];
+                x[p * m + j][0] = x[best * m + j][0];
+                x[best * m + j][0] = t;
+            }
         }
         for (int i = p + 1; i < n; i++) {
             const %(type)s f = u[i * n + p] / u[p * n + p];

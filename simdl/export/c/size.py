@@ -44,9 +44,9 @@ class Size:
     def table(self) -> str:
         """As text."""
         rows = [("code", self.code, "bytes of flash"), ("constants", self.constants, "bytes of flash (.rodata)"),
-                ("parameters", self.parameters, "bytes, among the constants"), ("state", self.state, "bytes of RAM"),
+                ("parameters", self.parameters, "bytes of constants as written"), ("state", self.state, "bytes of RAM"),
                 ("stack", self.stack, "bytes, deepest chain of calls below step"), ("input", self.input, "bytes"),
-                ("output", self.output, "bytes"), ("multiply-adds", self.macs, "in matrix products of a step")]  # fmt: skip
+                ("output", self.output, "bytes"), ("multiply-adds", self.macs, "in matrix products")]  # fmt: skip
         lines = [f"{name:14}{'unknown' if n is None else n:>10}  {text}" for name, n, text in rows]
         return "\n".join([*lines, f"measured with {self.compiler}" if self.compiler else ""]).rstrip()
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from simdl.engine.native.emit import Access, Body, Sink, Unit
 from simdl.engine.native.ir import LANE, Value
-from simdl.engine.native.layout import MEMORY
 from simdl.engine.native.lower import Lowering, Program
 from simdl.engine.native.program import Queue, Writer
 from simdl.export.c.names import mangled
@@ -152,4 +151,3 @@ def _needed(lines: list[str]) -> list[str]:
         if len(kept) == len(flat):
             return kept
         flat = kept
-
