@@ -15,6 +15,10 @@
     layout                 Layout: images and other arrays, scaled, resized and turned
     callback               Callback: any Python model
     monitor, monitored     Monitor: a network watched at run time, with a fallback
+    uncertainty, spread    Ensemble, MCDropout, Quantile, Gaussian: networks that say how sure they are
+    coverage               calibration: whether they are as sure as they should be; conformal scaling
+    state_space            NeuralStateSpace: a network as the right-hand side of a differential equation
+    horizon                free_run: the error of a network that runs on its own predictions
     ood/                   scorers: how strange an input is
 """
 
@@ -37,14 +41,27 @@ from simdl.networks.window import Window as Window
 
 if TYPE_CHECKING:
     from simdl.networks.card import Feature as Feature, ModelCard as ModelCard
+    from simdl.networks.coverage import Calibration as Calibration, calibration as calibration
+    from simdl.networks.horizon import FreeRun as FreeRun, free_run as free_run
     from simdl.networks.imported import Imported as Imported
     from simdl.networks.opening import open_network as open_network
+    from simdl.networks.state_space import NeuralStateSpace as NeuralStateSpace
     from simdl.networks.store import load as load, save as save
+    from simdl.networks.uncertainty import (
+        Ensemble as Ensemble,
+        Gaussian as Gaussian,
+        MCDropout as MCDropout,
+        Pinball as Pinball,
+        Quantile as Quantile,
+        gaussian_nll as gaussian_nll,
+    )
 
 # Cards need pydantic, which takes longer to import than all else here.
 _LATER = {
     "Feature": "card", "ModelCard": "card", "load": "store", "save": "store", "Imported": "imported",
-    "open_network": "opening",
+    "open_network": "opening", "Ensemble": "uncertainty", "Gaussian": "uncertainty", "MCDropout": "uncertainty",
+    "Pinball": "uncertainty", "Quantile": "uncertainty", "gaussian_nll": "uncertainty", "calibration": "coverage",
+    "Calibration": "coverage", "NeuralStateSpace": "state_space", "FreeRun": "horizon", "free_run": "horizon",
 }  # fmt: skip
 
 __all__ = [  # pyright: ignore
