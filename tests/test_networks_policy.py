@@ -1,4 +1,4 @@
-"""NaN, types at the boundary, weights swapped between runs, noise that no seed decides, Python models of other kinds."""
+"""NaN, types at the boundary, weights swapped between runs, noise without a seed, Python models of other kinds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from simdl import Block, Diagram, Input, Output, Recurrent, State, prepare, simulate, tick
 from simdl.errors import NetworkError
 from simdl.networks import Callback, Network, Window
-from tests.native_programs import CC, counting, lines
+from tests.native_programs import CC, lines, script
 from tests.network_player import ENGINES, alone, play
 
 X = torch.tensor([[1.0, 2.0, -1.0, 4.0, 5.0], [5.0, 4.0, 3.0, 2.0, 1.0]], dtype=torch.float64)
@@ -167,8 +167,8 @@ def test_a_float32_network_sees_rounded_values_and_a_float64_one_does_not() -> N
 def test_weights_swapped_between_runs_need_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "home").mkdir(mode=0o700)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    compiler, log = counting(tmp_path)
-    monkeypatch.setenv("SIMDL_CC", compiler)
+    log = tmp_path / "compiled"
+    monkeypatch.setenv("SIMDL_CC", script(tmp_path / "counting", f"echo 1 >> '{log}'\n{{cc}}\n"))
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(1, 7), nn.Tanh(), nn.Linear(7, 1)).double()
     loop = net(module, "propagate")
