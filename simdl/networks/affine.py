@@ -57,7 +57,7 @@ class Scaled(nn.Module):
         self.network = network
         for name in ("low", "high", "mean", "range", "gain", "shift"):
             value = numbers.get(name)
-            made = None if value is None else torch.tensor(np.asarray(value, dtype=np.float64))
+            made = None if value is None else torch.tensor(np.asarray(value).tolist(), dtype=torch.float64)
             self.register_buffer(name, made)
 
     def forward(self, x: Tensor) -> Tensor:
