@@ -25,10 +25,15 @@ class Spread:
     gaussian: bool = False
     shown: bool = False
     factor: float = 1.0
+    shape: tuple[int, ...] | None = None
 
     def outputs(self) -> dict[str, Output]:
         shown = {"members": Output(doc="what each member says")} if self.shown else {}
-        return {"mean": Output(doc="of the members"), "std": Output(doc="how much the members differ"), **shown}
+        return {
+            "mean": Output(self.shape, doc="of the members"),
+            "std": Output(self.shape, doc="how much they differ"),
+            **shown,
+        }
 
     def tensors(self, result: Any, lanes: int, where: str) -> tuple[Tensor, ...]:
         count = result.shape[1]
@@ -51,9 +56,13 @@ class Normal:
     """Mean and log-variance, (lanes, 2 n) or a pair of (lanes, n), as the outputs mean and std. factor: of std."""
 
     factor: float = 1.0
+    shape: tuple[int, ...] | None = None
 
     def outputs(self) -> dict[str, Output]:
-        return {"mean": Output(), "std": Output(doc="standard deviation of the noise around the mean")}
+        return {
+            "mean": Output(self.shape),
+            "std": Output(self.shape, doc="standard deviation of the noise around the mean"),
+        }
 
     def tensors(self, result: Any, lanes: int, where: str) -> tuple[Tensor, ...]:
         mean, logarithm = result if isinstance(result, tuple | list) and len(result) == 2 else _halves(result, where)
@@ -73,6 +82,7 @@ class Quantiles:
 
     levels: tuple[float, ...]
     factor: float = 1.0
+    shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         levels = tuple(float(level) for level in self.levels)
@@ -85,7 +95,9 @@ class Quantiles:
                                "the distances are taken from the middle one")  # fmt: skip
 
     def outputs(self) -> dict[str, Output]:
-        return {level_name(level): Output(doc=f"below it with probability {level:g}") for level in self.levels}
+        return {
+            level_name(level): Output(self.shape, doc=f"below it with probability {level:g}") for level in self.levels
+        }
 
     def tensors(self, result: Any, lanes: int, where: str) -> tuple[Tensor, ...]:
         count = len(self.levels)
@@ -104,6 +116,11 @@ class Quantiles:
 
     def __str__(self) -> str:
         return f"quantiles {', '.join(f'{level:g}' for level in self.levels)}, sorted{_scaled(self.factor)}"
+
+
+def shape_on(card: Any) -> tuple[int, ...] | None:
+    """The shape that a card states of its first output."""
+    return None if card is None else tuple(card.outputs[0].shape)
 
 
 def level_name(level: float) -> str:

@@ -14,7 +14,7 @@ from simdl.declarations import Noise
 from simdl.errors import NetworkError
 from simdl.networks.network import Network
 from simdl.networks.plan import Plan
-from simdl.networks.spread import Normal, Quantiles, Spread, checked_factor
+from simdl.networks.spread import Normal, Quantiles, Spread, checked_factor, shape_on
 
 
 class _Head(Network):
@@ -40,7 +40,7 @@ class Gaussian(_Head):
 
     @classmethod
     def _planned(cls, module: Any, *, factor: float | None = None, **options: Any) -> Plan:  # type: ignore[override]
-        result: Any = Normal(checked_factor(factor, options.get("card"), cls.__name__))
+        result: Any = Normal(checked_factor(factor, options.get("card"), cls.__name__), shape_on(options.get("card")))
         return _wrapping(super()._planned(module, result=result, **options), module)
 
 
@@ -60,7 +60,9 @@ class Quantile(_Head):
     def _planned(  # type: ignore[override]
         cls, module: Any, *, levels: Sequence[float] = (0.05, 0.5, 0.95), factor: float | None = None, **options: Any
     ) -> Plan:  # fmt: skip
-        result: Any = Quantiles(tuple(levels), checked_factor(factor, options.get("card"), cls.__name__))
+        result: Any = Quantiles(
+            tuple(levels), checked_factor(factor, options.get("card"), cls.__name__), shape_on(options.get("card"))
+        )
         return _wrapping(super()._planned(module, result=result, **options), module)
 
 
@@ -88,7 +90,9 @@ class Ensemble(_Head):
             raise NetworkError(where, "a recurrent member", "members without memory",
                                "Recurrent blocks side by side, and a block that takes their mean")  # fmt: skip
         whole = _Members(modules)
-        result: Any = Spread(gaussian, members, checked_factor(factor, options.get("card"), where))
+        result: Any = Spread(
+            gaussian, members, checked_factor(factor, options.get("card"), where), shape_on(options.get("card"))
+        )
         return _wrapping(super()._planned(whole, result=result, **options), whole)
 
 
@@ -122,7 +126,9 @@ class MCDropout(_Head):
         if not isinstance(module, nn.Module):
             raise NetworkError(where, f"{module!r:.60}", "an nn.Module")
         masked = _Masked(module, samples, where)
-        result: Any = Spread(False, members, checked_factor(factor, options.get("card"), where))
+        result: Any = Spread(
+            False, members, checked_factor(factor, options.get("card"), where), shape_on(options.get("card"))
+        )
         plan = super()._planned(masked, result=result, **options)
         units = masked.units()
         ports: Any = plan.extra_inputs
