@@ -98,9 +98,10 @@ class BatteryLoop(Diagram):
     current_jump: Param = Param(0.5, unit="A")
     soc, estimate, error = Output(), Output(), Output()
     voltage, current, temperature = Output(unit="V"), Output(unit="A"), Output(unit="degC")
+    channel = Channel  # the kind of its sensors
 
     def __init__(self, estimator) -> None:
-        second = "1 s"
+        second, channel = "1 s", self.channel
         never = 1e9 * (1 - self.faulty)
         self.cell = Cell(
             age=self.age,
@@ -112,9 +113,9 @@ class BatteryLoop(Diagram):
         self.trips, self.vehicle = MicroTrips(period=second), Vehicle(period=second)
         self.plan = Plan(period=second, begin=self.charge_at, end=self.charge_at + self.charge_for)
         self.charger = Charger(period=second)
-        self.volts = Channel(period=second, step=0.001, fault_at=self.fault_at + never, fault_jump=self.voltage_jump)
-        self.amps = Channel(period=second, step=0.01, fault_at=self.fault_at + never, fault_jump=self.current_jump)
-        self.degrees = Channel(period=second, step=0.25)
+        self.volts = channel(period=second, step=0.001, fault_at=self.fault_at + never, fault_jump=self.voltage_jump)
+        self.amps = channel(period=second, step=0.01, fault_at=self.fault_at + never, fault_jump=self.current_jump)
+        self.degrees = channel(period=second, step=0.25)
         self.sums, self.statistics = Sums(period=second), BlockStatistics(period="10 s")
         self.truth = Truth(period="1 h")
         self.sensor = SENSOR.place(estimator)
