@@ -43,7 +43,7 @@ def brute(tasks: list[tuple[int, int, int, int]], policy: str, preemptive: bool,
         ready = [i for i, queue in enumerate(queues) if queue]
         if ready and (preemptive or running is None):
 
-            def key(i: int) -> tuple[int, ...]:
+            def key(i: int, running: Any = running) -> tuple[int, ...]:
                 head = queues[i][0]
                 first = i // 2 if policy == "FP" else head[1] + tasks[i][3]  # two tasks share each priority
                 released = max(head[1], ends.get((i, head[0] - 1), 0))

@@ -5,9 +5,10 @@
     processor, policy      cores with a clock; fixed priority, EDF, round robin, a table, any key
     accelerator            GPUs and NPUs: a queue, batches, copies, streams
     bus, ethernet, loss    ideal delay, CAN, TDMA, switched Ethernet; what goes wrong on them
-    times, draws           execution times: distributions, drawn for each job
+    times, draws, measure  execution times: distributions, drawn for each job; measured here
     kernel, cores, queue   one lane on SimPy: instants; who runs; pending jobs
     job, schedule          what happened
+    analysis               response times and schedulability without simulating
     mapped, coupling       blocks that tasks run, in a copy of a diagram: both engines replay the times of every lane
     replay                 a schedule that was measured
     process, history       SimPy processes as blocks
@@ -31,6 +32,7 @@ from simdl.computer.instructions import (
 from simdl.computer.job import Job as Job
 from simdl.computer.kernel import Kernel as Kernel
 from simdl.computer.loss import BurstLoss as BurstLoss, Duplicate as Duplicate, Loss as Loss, Reorder as Reorder
+from simdl.computer.measure import measure as measure
 from simdl.computer.policy import (
     EDF as EDF,
     FixedPriority as FixedPriority,
@@ -59,4 +61,5 @@ __all__ = [
     "Distribution", "Duplicate", "Exponential", "FixedPriority", "Ideal", "Job", "Kernel", "Keyed", "Loss", "Measured",
     "Message", "Mixture", "Normal", "Policy", "Process", "Processor", "Raise", "Read", "Reorder", "Replay",
     "RoundRobin", "Run", "Schedule", "Send", "Sleep", "SwitchedEthernet", "Table", "Task", "Uniform", "Write",
+    "measure",
 ]  # fmt: skip

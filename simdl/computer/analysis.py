@@ -1,0 +1,176 @@
+"""Response times and schedulability without simulating: fixed priority, EDF, utilisation bounds, CAN.
+
+Times are whole ns. Response times count from arrival, jitter included; None means that no bound exists.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from simdl.clock import nanoseconds
+from simdl.computer.bus import CAN, transfer
+from simdl.computer.policy import EDF, FixedPriority
+from simdl.computer.task import Task
+from simdl.computer.times import Distribution, Uniform
+from simdl.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a task or a message asks for at most: cost in each period, from arrivals that are up to jitter late."""
+
+    name: str
+    period: int
+    cost: int
+    deadline: int
+    priority: int = 0
+    jitter: int = 0
+
+
+def demands(tasks: Sequence[Task]) -> list[Demand]:
+    """The demands of the periodic tasks of one core; two context switches count for each job.
+
+    An execution time has to be bounded: a time, or Uniform. Raises ModelError for anything else.
+    """
+    found = []
+    for task in tasks:
+        clock = task.clock
+        if clock is None or clock.rational or task.body is not None or len(task.cores) != 1:
+            raise ModelError(f"task {task.name}", "no period in whole ns, a body, or several cores",
+                             "a periodic task of one core without a body")  # fmt: skip
+        switch = 2 * nanoseconds(task.on.context_switch)
+        cost = _largest(task, "execution") + switch
+        deadline = task.deadline_ns
+        assert deadline is not None
+        jitter = 0 if task.jitter is None else _largest(task, "jitter")
+        found.append(Demand(task.name, clock.numerator, cost, deadline, task.priority, jitter))
+    return found
+
+
+def _largest(task: Task, what: str) -> int:
+    time = getattr(task, what)
+    time = time.high if isinstance(time, Uniform) else time
+    if isinstance(time, Distribution) or callable(time) or time is None:
+        raise ModelError(f"task {task.name}: {what}", f"{time!r} has no known bound", "a time, or Uniform")
+    return nanoseconds(time)
+
+
+def response_times(of: Sequence[Demand], preemptive: bool = True) -> dict[str, int | None]:
+    """Worst-case response times under fixed priorities, any deadlines.
+
+    Joseph & Pandya (1986); Audsley et al. (1993) with jitter; Tindell, Burns & Wellings (1994) for the busy period of
+    deadlines beyond periods; without pre-emption George, Rivierre & Spuri (1996). Equal priorities interfere.
+    """
+    return {one.name: _response(one, of, preemptive) for one in of}
+
+
+def _response(mine: Demand, of: Sequence[Demand], preemptive: bool) -> int | None:
+    higher = [one for one in of if one is not mine and one.priority <= mine.priority]
+    lower = [one.cost for one in of if one.priority > mine.priority]
+    blocking = 0 if preemptive else max([0, *(cost - 1 for cost in lower)])  # it began 1 ns before
+    level = [*higher, mine]
+    load = sum(Fraction(one.cost, one.period) for one in level)
+    if load > 1 or (load == 1 and (blocking or any(one.jitter for one in level))):
+        return None
+    busy = _fixed_point(blocking + mine.cost, lambda t: blocking + sum(_jobs(one, t) * one.cost for one in level))
+    worst = 0
+    for q in range(_jobs(mine, busy)):
+        if preemptive:
+            begun = _fixed_point((q + 1) * mine.cost, lambda t, q=q: (q + 1) * mine.cost + sum(
+                _jobs(one, t) * one.cost for one in higher))  # fmt: skip
+            end = begun
+        else:
+            begun = _fixed_point(blocking + q * mine.cost, lambda t, q=q: blocking + q * mine.cost + sum(
+                ((t + one.jitter) // one.period + 1) * one.cost for one in higher))  # fmt: skip
+            end = begun + mine.cost
+        worst = max(worst, end + mine.jitter - q * mine.period)
+    return worst
+
+
+def _jobs(one: Demand, t: int) -> int:
+    """The most jobs that arrive in an interval [0, t)."""
+    return -(-(t + one.jitter) // one.period)
+
+
+def _fixed_point(t: int, step: object) -> int:
+    assert callable(step)
+    while (new := int(step(t))) != t:
+        t = new
+    return t
+
+
+def edf_feasible(of: Sequence[Demand]) -> bool:
+    """Processor demand of pre-emptive EDF (Baruah, Rosier & Howell 1990): demand(t) <= t at every deadline t."""
+    load = sum(Fraction(one.cost, one.period) for one in of)
+    if load > 1:
+        return False
+    hyper = math.lcm(*(one.period for one in of))
+    end = hyper + max(one.deadline for one in of)
+    if load < 1:
+        slack = sum((one.period + one.jitter - one.deadline) * Fraction(one.cost, one.period) for one in of)
+        end = min(end, max(int(slack / (1 - load)) + 1, max(one.deadline for one in of)))
+    points = sorted({t for one in of for t in range(one.deadline - one.jitter, end + 1, one.period)})
+    return all(sum(_due(one, t) * one.cost for one in of) <= t for t in points)
+
+
+def _due(one: Demand, t: int) -> int:
+    return max(0, (t + one.jitter - one.deadline) // one.period + 1)
+
+
+def utilisation(of: Sequence[Demand]) -> float:
+    """The sum of cost over period."""
+    return float(sum(Fraction(one.cost, one.period) for one in of))
+
+
+def liu_layland(n: int) -> float:
+    """n (2^(1/n) - 1): below it n tasks meet their periods under rate-monotonic priorities. Liu & Layland (1973)."""
+    return n * (2 ** (1 / n) - 1)
+
+
+def hyperbolic(of: Sequence[Demand]) -> bool:
+    """Bini & Buttazzo (2003): the product of (utilisation + 1) is at most 2, enough for rate-monotonic priorities."""
+    return math.prod((Fraction(one.cost, one.period) + 1 for one in of), start=Fraction(1)) <= 2
+
+
+def schedulable(tasks: Sequence[Task]) -> Mapping[str, bool]:
+    """Whether each task of a core meets its deadline, for pre-emptive EDF and fixed priorities of either kind."""
+    of = demands(tasks)
+    policy = tasks[0].on.policy
+    if isinstance(policy, EDF) and policy.preemptive:
+        fits = edf_feasible(of)
+        return {one.name: fits for one in of}
+    if not isinstance(policy, FixedPriority):
+        raise ModelError(tasks[0].on.name, f"{policy!r}", "FixedPriority, or EDF with pre-emption")
+    found = response_times(of, policy.preemptive)
+    return {one.name: (worst := found[one.name]) is not None and worst <= one.deadline for one in of}
+
+
+def can_response_times(bus: CAN, messages: Sequence[Demand]) -> dict[str, int | None]:
+    """Worst-case response times of CAN messages; priority: the identifier; cost: the payload in bytes.
+
+    The revised analysis of Davis, Burns, Bril & Lukkien (2007), Controller Area Network (CAN) schedulability analysis:
+    refuted, revisited and revised, Real-Time Systems 35: the whole busy period is examined, and a message waits for one
+    of lower priority that began before, and for all of higher priority queued before it begins, one bit time looked at.
+    """
+    bit = transfer(1, bus.rate)
+    sized = [Demand(m.name, m.period, transfer(bus.frame(m.cost), bus.rate), m.deadline, m.priority, m.jitter)
+             for m in messages]  # fmt: skip
+    return {mine.name: _can(mine, sized, bit) for mine in sized}
+
+
+def _can(mine: Demand, of: Sequence[Demand], bit: int) -> int | None:
+    higher = [one for one in of if one.priority < mine.priority]
+    level = [*higher, mine]
+    blocking = max([0, *(one.cost for one in of if one.priority > mine.priority)])
+    if sum(Fraction(one.cost, one.period) for one in level) >= 1:
+        return None
+    busy = _fixed_point(mine.cost, lambda t: blocking + sum(_jobs(one, t) * one.cost for one in level))
+    worst = 0
+    for q in range(_jobs(mine, busy)):
+        waits = _fixed_point(blocking + q * mine.cost, lambda t, q=q: blocking + q * mine.cost + sum(
+            -(-(t + one.jitter + bit) // one.period) * one.cost for one in higher))  # fmt: skip
+        worst = max(worst, mine.jitter + waits - q * mine.period + mine.cost)
+    return worst
