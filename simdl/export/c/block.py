@@ -86,7 +86,8 @@ class CompiledC(Block):
     """Exported C, compiled by the native engine's compiler and stepped lane by lane at its base period.
 
     Ports are those of the part; the C state structure of a lane is held in States by type of member, so that resets,
-    snapshots and lanes work as for any block. Inputs are rounded to the export's type, outputs widened to the run's.
+    snapshots and lanes work as for any block. Inputs are rounded to the export's type, outputs widened to the run's. A
+    lane that is reset begins the C anew, with its clocks: blocks of several rates in it count from there.
     """
 
     if TYPE_CHECKING:

@@ -158,9 +158,11 @@ def _clock(model: Model, path: str) -> tuple[int, int]:
     where = path or model.name
     if not model.clocks:
         raise LoweringError(where, "nothing that ticks", "at least one block with a period", "give a block a period")
-    for clock in model.clocks:
-        if clock.rational:
-            raise LoweringError(where, f"a clock of {clock}, whose ticks are not evenly spaced in ns",
+    for block, one in model.blocks.items():
+        clock = one.clock
+        if clock is not None and clock.rational:
+            at = f"{path}.{block}" if path and block else block or where
+            raise LoweringError(at, f"a clock of {clock}, whose ticks are not evenly spaced in ns",
                                 "periods of whole nanoseconds", "give a period instead of a rate")  # fmt: skip
     first = min(clock.offset for clock in model.clocks)
     base = math.gcd(*(n for c in model.clocks for n in (c.numerator, c.offset - first)))
