@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from simdl.clock import SECOND, Duration, clock
-from simdl.errors import NetworkError
 from simdl.networks.call import kind_of, training
 from simdl.networks.card import ModelCard, rate_text
 from simdl.networks.imported import Imported
+from simdl.networks.layers import first_width
 from simdl.networks.network import Network
 from simdl.networks.opening import open_network
 
@@ -144,9 +144,8 @@ def _inputs(block: Network, count: int) -> list[Tensor]:
     dtype = kind_of(block.module)[0] or torch.get_default_dtype()
     found = []
     for name, one in block._plan.inputs.items():
-        if one.shape is None:
-            raise NetworkError(f"{block}.{name}", "an input of open shape", "its shape")
-        shape = (count, *one.shape)
+        width = first_width(block.module) if one.shape is None else None
+        shape = (count, *(one.shape if one.shape is not None else () if width in (None, 1) else (width,)))
         value = 2 * torch.rand(shape, generator=generator, dtype=torch.float64) - 1
         feature = features.get(name)
         if feature is not None:

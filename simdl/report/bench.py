@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from pathlib import PurePath
 from typing import Any
 
 import torch
@@ -45,8 +46,13 @@ def bench_report(
     settings = {"network": board.network, "lanes of each campaign": str(board.lanes)}
     origin = Origin.now(command or "(made in Python: bench_report(board).save(...))", board.seed, names,
                         hashlib.sha256(text.encode()).hexdigest(), settings)  # fmt: skip
-    return Report(f"Scorecard of {board.network}", "bench", counts, tuple(checks), origin, tuple(sections),
+    return Report(f"Scorecard of {_label(board.network)}", "bench", counts, tuple(checks), origin, tuple(sections),
                   _summary(board), resume="" if board.complete else resume or command)  # fmt: skip
+
+
+def _label(network: str) -> str:
+    """The last two parts of a path, which tell networks apart better than one."""
+    return network if ":" in network else "/".join(PurePath(network).parts[-2:])
 
 
 def _summary(board: Board) -> str:
@@ -71,10 +77,10 @@ def _sections(seat: Seat, replay: Callable[[Seat, int], str] | None) -> list[Sec
     note = ("Per cent of lanes in which every requirement holds; the score is their mean. Latency: the median of one "
             "evaluation, measured here in eager torch, of entries that are networks.")  # fmt: skip
     table = Table.of("Ranking", columns, rows, note)
-    kinds = {entry: {name: 100 * seat.share(entry, name) for name in names} for entry in ranking}
-    dots = figures.compared("Lanes in which every requirement holds", kinds, "lanes", "%")
+    lines = {entry: [100 * seat.share(entry, name) for name in names] for entry in ranking}
+    drawn = figures.grouped("Lanes in which every requirement holds", names, lines, "lanes", "%", "condition")
     parts: list[Part] = [Note(f"{seat.scenario.title}. Conditions: "
-                              + "; ".join(f"{one.name}: {one.text}" for one in seat.conditions) + "."), table, dots]
+                              + "; ".join(f"{one.name}: {one.text}" for one in seat.conditions) + "."), table, drawn]
     if seat.misfits:
         left = [[name, why] for name, why in seat.misfits.items()]
         parts.append(Table.of("Entries that do not fit the slot", ["entry", "why"], left))
