@@ -15,7 +15,7 @@ from simdl.networks.onnx.arrays import LARGEST, Arrays, torch_type
 from simdl.networks.onnx.wire import WANTED, check_wire
 from simdl.networks.weights import read_file
 
-OPSETS = range(7, 28)
+OPSETS = range(7, 29)
 _STANDARD = ("", "ai.onnx")
 _FLOAT, _INT, _STRING, _TENSOR, _GRAPH, _FLOATS, _INTS, _STRINGS = range(1, 9)
 
@@ -66,7 +66,10 @@ def read_graph(path: Path, trusted: bool, known: Mapping[str, Any]) -> tuple[Gra
         model.ParseFromString(data)
     except Exception as error:  # google.protobuf's DecodeError, whose module depends on its build
         raise NetworkError(where, f"cannot be parsed: {error!s:.200}", WANTED) from None
-    return graph_of(model, where, path.parent if trusted else None, known), data
+    try:
+        return graph_of(model, where, path.parent if trusted else None, known), data
+    except (TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:  # fields of a wrong kind
+        raise NetworkError(where, f"is damaged: {error!s:.200}", WANTED) from None
 
 
 def onnx_here(where: str) -> Any:
@@ -101,7 +104,7 @@ def graph_of(model: Any, where: str, folder: Path | None, known: Mapping[str, An
         some = f" and {len(unknown) - 40} more" if len(unknown) > 40 else ""
         raise NetworkError(where, f"operators that are not converted: {', '.join(unknown[:40])}{some}",
                            "operators of feed-forward, convolutional, recurrent and attention networks",
-                           "executor='onnxruntime' runs the file as it is, without gradients")  # fmt: skip
+                           "write them with standard operators where the model is made")  # fmt: skip
     inputs = tuple(_value(one, where) for one in proto.input if one.name not in constants)
     outputs = tuple(_value(one, where) for one in proto.output)
     defined = {*constants, *(one.name for one in inputs), ""}

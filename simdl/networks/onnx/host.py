@@ -27,7 +27,7 @@ def _cast(o: Operands, values: list[Array]) -> Array:
     name = TYPES.get(o.attribute("to", 1), ("",))[0]
     if name == "bool":
         return np.asarray(values[0] != 0)
-    return values[0].astype(np.float64 if "float" in name else np.int64)
+    return values[0].astype("float32" if name == "bfloat16" else name)
 
 
 def _axes(o: Operands, values: list[Array], since: int) -> tuple[int, ...] | None:

@@ -33,8 +33,8 @@ class Layout:
     ends: tuple[int, ...] = ()
     outputs: tuple[tuple[int, ...], ...] = ()
 
-    def tried(self, samples: int = TRIED) -> list[tuple[int, ...]]:
-        return [tuple(samples if n is None else n for n in shape) for shape in self.shapes]
+    def tried(self) -> list[tuple[int, ...]]:
+        return [tuple(TRIED if n is None else n for n in shape) for shape in self.shapes]
 
 
 def layout_of(graph: Graph, where: str) -> Layout:
@@ -85,14 +85,16 @@ def placed(values: Sequence[Tensor], axes: Sequence[int]) -> list[Tensor]:
     return [value.movedim(0, axis) if axis else value for value, axis in zip(values, axes)]
 
 
-def fake(program: Program, layout: Layout, lanes: int, samples: int = TRIED, adapt: bool = False) -> list[Tensor]:
+def fake(
+    program: Program, layout: Layout, lanes: int, adapt: bool = False, sizes: list[int] | None = None
+) -> list[Tensor]:
     """The outputs for so many lanes without computing or keeping a number: shapes and types alone."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         given = [torch.zeros((lanes, *shape), dtype=one.dtype) for shape, one in
-                 zip(layout.tried(samples), program.graph.inputs)]  # fmt: skip
-        return list(program.run(placed(given, layout.axes), lanes=lanes if adapt else None)[0])
+                 zip(layout.tried(), program.graph.inputs)]  # fmt: skip
+        return list(program.run(placed(given, layout.axes), lanes=lanes if adapt else None, sizes=sizes)[0])
 
 
 def outputs_of(program: Program, layout: Layout, where: str) -> Layout:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -25,8 +25,8 @@ from simdl.networks.onnx.operators import OPERATORS
 from simdl.networks.onnx.program import Program
 from simdl.networks.onnx.states import pairs_of, reads_forward
 
-_WORK = 2**22  # numbers of all values together that a comparison may make
-_MULTIPLICATIONS = 2**37  # of one lane
+_WORK = 2**22  # numbers in a value of a comparison
+_MULTIPLICATIONS, _NUMBERS = 2**37, 2**27  # of one lane
 
 
 def load_onnx(
@@ -52,7 +52,7 @@ def load_onnx(
     program = Program(graph, where).eval()
     layout = layout_of(graph, where)
     fixed = layout.batch
-    _check_work(program, layout, where)
+    widest = _check_work(program, layout, where)
     layout = outputs_of(program, layout, where)
     notes = [f"opset {graph.opset}" + (f", written by {graph.producer}" if graph.producer else "")]
     if layout.batch is not None:
@@ -61,13 +61,13 @@ def load_onnx(
         notes.append(f"exported for a batch of {fixed}; it takes any number of lanes")
     folder = str(Path(path).resolve().parent) if trusted else None
     try:
-        check = _compared(program, layout, data, folder, where, notes)
+        check = _compared(program, layout, widest, data, folder, where, notes)
     except NetworkError:
         if fixed is None or layout.batch is not None:
             raise
         layout = fixed_layout(program, layout_of(graph, where), where)  # lanes of one batch look at each other
         notes[-1] = f"exported for {layout.batch} lanes that depend on each other, and called with that many"
-        check = _compared(program, layout, data, folder, where, notes)
+        check = _compared(program, layout, widest, data, folder, where, notes)
     if executor == "onnxruntime":
         session = Session(data, graph, where, folder)
         module: nn.Module = Executed(session, Layout(layout.axes, layout.shapes, fixed, layout.ends, layout.outputs))
@@ -75,40 +75,46 @@ def load_onnx(
     return _stepped(where, graph, program, layout, stepped, states, check, notes)
 
 
-def _check_work(program: Program, layout: Layout, where: str) -> None:
-    """Shapes of everything, without making it, and how many multiplications a lane costs."""
+def _check_work(program: Program, layout: Layout, where: str) -> int:
+    """Numbers in the largest value of a lane; refuses what needs too many, without making any of them."""
     from torch.utils.flop_counter import FlopCounterMode
 
+    sizes: list[int] = []
+    lanes = layout.batch or 2
     try:
         with FlopCounterMode(display=False) as counter:
-            fake(program, layout, layout.batch or 2)
+            fake(program, layout, lanes, sizes=sizes)
     except NetworkError:
         raise
     except Exception as error:
         raise NetworkError(where, f"its sizes do not fit: {error!s:.300}", "a network that runs") from None
-    if counter.get_total_flops() // 2 > _MULTIPLICATIONS * (layout.batch or 2):
+    if counter.get_total_flops() // 2 > _MULTIPLICATIONS * lanes:
         raise NetworkError(where, f"{counter.get_total_flops() // 2} multiplications", f"{_MULTIPLICATIONS} a lane")
+    if sum(sizes) > _NUMBERS * lanes:
+        raise NetworkError(where, f"{sum(sizes)} numbers in all values together", f"{_NUMBERS} a lane")
+    return max(1, *sizes, *(math.prod(shape) * lanes for shape in layout.tried())) // lanes
 
 
 def _compared(
-    program: Program, layout: Layout, data: bytes, folder: str | None, where: str, notes: list[str]
+    program: Program, layout: Layout, widest: int, data: bytes, folder: str | None, where: str, notes: list[str]
 ) -> Comparison | None:
     graph = program.graph
-    wide = max(math.prod(s) for s in (*layout.tried(), *layout.outputs))
-    count = max(2, min(64, _WORK // max(1, wide)))
+    count = max(2, min(64, _WORK // widest))
     fixed = layout_of(graph, where).batch
     count = -(-count // fixed) * fixed if fixed else count
     values = _inputs(graph, layout, count)
-    try:
-        other: Any = (Session(data, graph, where, folder) if importlib.util.find_spec("onnxruntime") else
-                      Evaluator(data, graph, where))  # fmt: skip
-        groups = [[v[i : i + fixed] for v in values] for i in range(0, count, fixed)] if fixed else [values]
-        parts = [other(placed(group, layout.axes)) for group in groups]
-    except NetworkError as error:
-        notes.append(f"not compared: {error.found}")
-        return None
-    except Exception as error:  # onnx.reference raises whatever its numpy code raises
-        notes.append(f"not compared: {error!s:.200}")
+    groups = [[v[i : i + fixed] for v in values] for i in range(0, count, fixed)] if fixed else [values]
+    parts: list[list[Tensor]] = []
+    against, tolerance = "", None
+    for make in _executors(data, graph, where, folder):
+        try:
+            other = make()
+            parts = [other(placed(group, layout.axes)) for group in groups]
+            against, tolerance = other.version, other.tolerance
+            break
+        except Exception as error:  # what cannot run it says so in its own words
+            notes.append(f"not compared with one executor: {str(getattr(error, 'found', error)):.160}")
+    if not parts:
         return None
     wanted = [torch.cat([p[i].movedim(e, 0) for p in parts]) for i, e in enumerate(layout.ends)]
     module = Converted(program, layout)
@@ -117,7 +123,17 @@ def _compared(
         rows = [module.results([v[i : i + step] for v in values]) for i in range(0, count, step)]
     found = [torch.cat([row[i] for row in rows]) for i in range(len(wanted))]
     names = [one.name for one in graph.outputs]
-    return compare_outputs(dict(zip(names, found)), dict(zip(names, wanted)), other.version).check(where)
+    return compare_outputs(dict(zip(names, found)), dict(zip(names, wanted)), against, tolerance).check(where)
+
+
+def _executors(data: bytes, graph: Graph, where: str, folder: str | None) -> list[Callable[[], Any]]:
+    """ONNX Runtime, then the reference of the onnx package, which is slow and reads no external data here."""
+    makers: list[Callable[[], Any]] = []
+    if importlib.util.find_spec("onnxruntime") is not None:
+        makers.append(lambda: Session(data, graph, where, folder))
+    if folder is None:
+        makers.append(lambda: Evaluator(data, graph, where))
+    return makers
 
 
 def _inputs(graph: Graph, layout: Layout, count: int) -> list[Tensor]:
@@ -146,7 +162,7 @@ def _stepped(
     inside = bool(program.stateful) and len(graph.inputs) == 1 and len(layout.shapes[0]) == 2 and layout.batch is None
     if stepped and not (inside and reads_forward(graph)):
         lacking = "a layer that reads the last sample first" if inside else "no state to step"
-        raise NetworkError(where, lacking, "recurrent layers that read the past over (samples, features), or a state as input "
+        raise NetworkError(where, lacking, "layers that read the past over (samples, features), or a state as input "
                            "and output", "states={'h0': 'hn'}, or stepped=False and a window")  # fmt: skip
     if inside and reads_forward(graph) and (stepped or (stepped is None and layout.shapes[0][0] is None)):
         from simdl.networks.recurrence import Recurrence

@@ -50,17 +50,23 @@ class Program(nn.Module):
         if not any(True for _ in self.parameters()):
             kinds = [one.dtype for one in graph.inputs if one.dtype.is_floating_point]
             self.register_buffer("float_type", torch.zeros(0, dtype=kinds[0] if kinds else torch.float32))
+        self.last = _last_uses(graph)
         self.whole = {name for name, value in graph.constants.items() if not value.is_floating_point()}
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         return self.run(inputs)[0]
 
     def run(
-        self, inputs: Sequence[Tensor], states: Sequence[tuple[Tensor, ...]] | None = None, lanes: int | None = None
+        self,
+        inputs: Sequence[Tensor],
+        states: Sequence[tuple[Tensor, ...]] | None = None,
+        lanes: int | None = None,
+        sizes: list[int] | None = None,
     ) -> tuple[tuple[Tensor, ...], list[tuple[Tensor, ...]]]:
         """Outputs, and the states of recurrent nodes after the last sample (lanes, directions, hidden).
 
-        states: to start the recurrent nodes from; lanes: what the adapted nodes put for the batch size of the file.
+        states: to start the recurrent nodes from; lanes: what the adapted nodes put for the batch size of the file;
+        sizes: is given how many numbers each value holds.
         """
         values, tensors = self._begin(inputs), self.tensors()
         after: list[tuple[Tensor, ...]] = []
@@ -72,6 +78,10 @@ class Program(nn.Module):
             self._one(operands, values)
             if node.op in RECURRENT:
                 after.append(operands.after)
+            if sizes is not None:
+                sizes += [v.numel() for v in (values[n] for n in node.outputs if n) if isinstance(v, Tensor)]
+            for name in self.last[number]:
+                del values[name]
         return tuple(self._tensor(one.name, values, tensors, inputs[0]) for one in self.graph.outputs), after
 
     def tensors(self) -> dict[str, Tensor]:
@@ -112,6 +122,17 @@ class Program(nn.Module):
             return tensors[name]
         found = values[name]
         return found if isinstance(found, Tensor) else torch.as_tensor(found.copy(), device=like.device)
+
+
+def _last_uses(graph: Graph) -> list[list[str]]:
+    """For each node the values that nothing needs after it."""
+    seen = {one.name for one in graph.outputs} | set(graph.constants) | {""}
+    last: list[list[str]] = []
+    for node in reversed(graph.nodes):
+        done = sorted({*node.inputs, *node.outputs} - seen)
+        seen.update(done)
+        last.append(done)
+    return last[::-1]
 
 
 def _own_name(name: str, taken: set[str]) -> str:

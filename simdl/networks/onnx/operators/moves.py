@@ -243,7 +243,8 @@ def depth_to_space(o: Operands) -> Tensor:
 def space_to_depth(o: Operands) -> Tensor:
     x, b = o.tensor(0), o.attribute("blocksize")
     n, c, h, w = x.shape
-    return x.reshape(n, c, h // b, b, w // b, b).permute(0, 3, 5, 1, 2, 4).reshape(n, c * b**2, h // b, w // b)
+    order = (0, 3, 5, 1, 2, 4) if o.attribute("mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4)
+    return x.reshape(n, c, h // b, b, w // b, b).permute(order).reshape(n, c * b**2, h // b, w // b)
 
 
 OPERATORS: dict[str, Operator] = {

@@ -100,9 +100,9 @@ def attention(o: Operands) -> tuple[Tensor, ...]:
     q, k, v = o.tensor(0), o.tensor(1), o.tensor(2)
     for name in ("left_window_size", "right_window_size"):
         if o.attribute(name, -1) >= 0:
-            raise o.wrong(f"{name}={o.attribute(name)}", "attention over all keys", "executor='onnxruntime'")
+            raise o.wrong(f"{name}={o.attribute(name)}", "attention over all keys")
     if o.has(6):
-        raise o.wrong("lengths of padded keys", "none", "executor='onnxruntime'")
+        raise o.wrong("lengths of padded keys", "none")
     flat = q.ndim == 3
     if flat:
         q = _heads(q, o.attribute("q_num_heads"))
@@ -133,7 +133,7 @@ def attention(o: Operands) -> tuple[Tensor, ...]:
     biased = capped + bias
     none = (biased == -math.inf).all(-1, keepdim=True)  # a row whose keys are all masked gives zeros
     weights = torch.softmax(biased.masked_fill(none, 0.0), -1).masked_fill(none, 0.0)
-    shown = {0: raw, 1: biased, 2: capped, 3: weights}
+    shown = {0: raw, 1: capped, 2: biased, 3: weights}
     y = weights @ v
     if flat:
         y = y.transpose(1, 2).flatten(2)
