@@ -9,6 +9,7 @@
     kernel, cores, queue   one lane on SimPy: instants; who runs; pending jobs
     job, schedule          what happened
     analysis               response times and schedulability without simulating
+    plot                   Gantt charts, histograms, utilisation
     mapped, coupling       blocks that tasks run, in a copy of a diagram: both engines replay the times of every lane
     replay                 a schedule that was measured
     process, history       SimPy processes as blocks
