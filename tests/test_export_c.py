@@ -398,7 +398,7 @@ def test_snapshots_and_resets_move_the_state_of_the_c(tmp_path: Path) -> None:
     once.reset([1])
     once.run_until(1.0)
     assert torch.equal(once["estimate"][[0, 2]], first[[0, 2]]) and once["estimate"][1] != first[1]
-    ticks = once["sensor.c_whole"][:, 0] // exported.base  # the first whole number is the time; readers see the one before
+    ticks = once["sensor.c_whole"][:, 0] // exported.base  # its time, as readers see it: a tick ago
     assert ticks.tolist() == [100, 49, 100]
     assert not torch.allclose(first, early)
 
