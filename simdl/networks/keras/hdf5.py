@@ -19,7 +19,7 @@ OBJECTS, DEEPEST = 20_000, 32
 RATIO = 100  # bytes that a stored byte may become
 _SMALL = 64 * 2**10  # bytes that may be stored in fewer
 NAMES = 10_000  # texts of one attribute
-LONGEST = 16 * 2**20  # bytes of a text
+LONGEST = 8 * 2**20  # bytes of a text, which take a second to read
 _FILTERS = {1, 2, 3}  # deflate, shuffle, checksum: those built into every HDF5
 
 Array = np.ndarray[Any, np.dtype[Any]]
