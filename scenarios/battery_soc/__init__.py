@@ -6,6 +6,7 @@ sensors, features           what is measured, and the rows of statistics every 1
 controller, system          the management, and the loop
 estimators, kalman, network what may fill the slot `sensor`
 recipe, scenario            training; what varies and what must hold
+signature, monitoring       the sensor under watch; monitor: fitting it, and what it is worth when sensors fail
 cards/                      networks that ship with it
 """
 

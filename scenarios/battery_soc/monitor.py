@@ -202,7 +202,7 @@ def figure(rows, path):
     left.set(xlabel="lanes in which it is detected [%]", xlim=(0, 100))
     left.set_yticks(places, [f"{row.fault.name}, {row.fault.severity}" for row in rows], fontsize="small")
     left.invert_yaxis()
-    for k, (name, mark) in enumerate(zip(kinds(), "osx", strict=True)):
+    for k, (name, mark) in enumerate(zip(kinds(), "osDx", strict=True)):
         right.plot([row.worst[k] for row in rows], places, mark, color=PALETTE[k], label=name, fillstyle="none")
     right.axvline(5.0, color="0.4", linestyle=":", linewidth=1, label="required: below 5 %")
     right.set(xlabel="worst error after the fault, 95th percentile of the lanes [% of charge]", xscale="log")

@@ -13,7 +13,7 @@ from simdl.scenarios.battery_soc.signature import Signature
 from simdl.scenarios.battery_soc.system import BatteryLoop
 
 CARDS = Path(__file__).parent / "cards"
-FALLBACKS = ("count", "filter")
+FALLBACKS = ("count", "latched", "filter")
 TRIP, RELEASE, LOOKBACK = 2, 120.0, 6  # ticks, s, ticks
 
 
@@ -67,7 +67,8 @@ class Watched(Diagram):
         self.network = Network.from_card(CARDS / "recurrent")
         self.filter, self.counter = estimators.joint(), estimators.coulomb()
         self.signature = Signature(period="1 s")
-        carry = dict(blend=float("inf"), blend_back=60.0, lookback=LOOKBACK) if fallback == "count" else {}
+        counts, latch = fallback != "filter", fallback == "latched"
+        carry = dict(blend=float("inf"), blend_back=60.0, lookback=LOOKBACK, latch=latch) if counts else {}
         self.monitor = Monitor(scorer, box, period="10 s", trip=TRIP, release=RELEASE, low=-0.05, high=1.05, **carry)
         for name in INPUTS:
             setattr(self.network, name, getattr(self, name))
@@ -78,7 +79,7 @@ class Watched(Diagram):
         self.counter.charge = self.charge
         self.signature.estimate, self.signature.other = self.network.soc, self.filter.soc
         self.monitor.inputs, self.monitor.result = [self.signature.row], self.network.soc
-        self.monitor.fallback = self.counter.soc if fallback == "count" else self.filter.soc
+        self.monitor.fallback = self.counter.soc if counts else self.filter.soc
         self.soc = self.monitor.value
 
 
