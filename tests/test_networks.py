@@ -476,6 +476,15 @@ def test_copies_and_pickles_compute_the_same_and_own_their_weights() -> None:
     assert torch.equal(net.step(*x)["y"], wanted["y"])
 
 
+def test_a_network_that_has_run_is_pickled_without_what_was_compiled_for_it() -> None:
+    net = Network(mlp(2, 5, 1), **TWO)  # type: ignore[arg-type]
+    names = [name for name, one in type(net).declared().items() if isinstance(one, Input)]
+    given = dict.fromkeys(names, 0.5)
+    before = simulate(net, 1, inputs=given)
+    after = simulate(pickle.loads(pickle.dumps(net)), 1, inputs=given)
+    assert torch.equal(before["y"].values, after["y"].values)
+
+
 # -- callbacks --------------------------------------------------------------------------------------------------------
 
 

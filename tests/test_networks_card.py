@@ -14,7 +14,20 @@ from torch import Tensor, nn
 
 from simdl import Input, Output
 from simdl.errors import NetworkError, SimdlError
-from simdl.networks import Feature, ModelCard, Network, Recurrent, Window, architecture, load, save
+from simdl.networks import (
+    Ensemble,
+    Feature,
+    Gaussian,
+    MCDropout,
+    ModelCard,
+    Network,
+    Quantile,
+    Recurrent,
+    Window,
+    architecture,
+    load,
+    save,
+)
 from simdl.networks.architecture import gru, lstm, mlp, rnn
 from simdl.networks.card import CardWindow
 
@@ -327,3 +340,21 @@ def test_no_changed_byte_of_a_card_gives_anything_but_a_card_or_a_network_error(
 def test_a_folder_without_a_card_says_how_to_write_one(tmp_path: Path) -> None:
     with pytest.raises(NetworkError, match=r"no model card at .*card\.json[\s\S]*save\(folder, module, card\)"):
         load(tmp_path)
+
+
+def test_heads_that_say_how_sure_they_are_take_a_card_but_do_not_give_one() -> None:
+    def plain() -> nn.Module:
+        return nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5))
+
+    ports: dict[str, Any] = {"inputs": ("a", "b"), "period": "1 s"}
+    heads = [Gaussian(plain(), **ports), Quantile(plain(), levels=(0.1, 0.9), **ports),
+             Ensemble([plain(), plain()], **ports), MCDropout(plain(), samples=4, **ports)]  # fmt: skip
+    for head in heads:
+        kind = type(head).__name__
+        with pytest.raises(NetworkError, match=rf"a {kind}: [\s\S]*give it to {kind}\(module, card=card\)"):
+            ModelCard.of(head, "mlp")
+    module = plain()
+    made = ModelCard.of(Network(module, outputs=("mean", "std"), **ports), "mlp")
+    x = torch.ones(3), torch.zeros(3)
+    own, carded = Gaussian(module, **ports).step(*x), Gaussian(module, card=made, **{"period": "1 s"}).step(*x)
+    assert all(torch.equal(own[name], carded[name]) for name in ("mean", "std"))

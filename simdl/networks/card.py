@@ -207,11 +207,20 @@ class ModelCard(_Strict):
         """The card of a network as it stands in a loop: its ports, rate, window and warm-up.
 
         scales: port -> (mean, std) in its unit; boxes: port -> (low, high). more: name, metrics, data_hash, notes, …
-        Raises NetworkError for a network without a clock, with ports of open shape, and for names it does not have.
+        Raises NetworkError for a network without a clock, with ports of open shape, for names it does not have, and
+        for one that says how sure it is (Gaussian, Ensemble, MCDropout, Quantile): take that of its plain Network.
         """
         plan, ticking = network._plan, network.clock
         if ticking is None:
             raise NetworkError(f"{network}", "no clock", "a network with a period, which its card states")
+        if not isinstance(plan.result, Classes | Boxes | None):
+            kind = type(network).__name__
+            outs = ", ".join(repr(name) for name in plan.outputs)
+            raise NetworkError(
+                f"{network}", f"a {kind}: its outputs are made from what its module returns",
+                "a plain Network with the same ports", f"take the card of a Network whose outputs are ({outs}) and "
+                f"whose module returns as many columns, and give it to {kind}(module, card=card)",
+            )  # fmt: skip
         ports: dict[str, Input | Output] = {**plan.inputs, **plan.outputs}
         for name in (*(scales or {}), *(boxes or {})):
             if name not in ports:
@@ -244,7 +253,7 @@ class ModelCard(_Strict):
         }
         if isinstance(plan.result, Classes):
             given["classes"] = CardClasses(**asdict(plan.result))
-        elif plan.result is not None:
+        elif isinstance(plan.result, Boxes):
             given["boxes"] = CardBoxes(**asdict(plan.result))
         try:
             return cls(factory=factory, kwargs=dict(kwargs or {}), **{**given, **more})

@@ -291,7 +291,7 @@ class Network(_Options):
         return made
 
     def __reduce__(self) -> Any:
-        return _remade, (vars(type(self))["_made_from"], self._plan), vars(self)
+        return _remade, (vars(type(self))["_made_from"], self._plan), self.__getstate__()
 
 
 def _class_of(base: type[Network], plan: Plan) -> type[Network]:
