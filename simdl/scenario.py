@@ -29,7 +29,8 @@ class Scenario:
     requirements: name -> STL, as text over the diagram's paths or as a Requirement. record: what campaigns record.
     groups: name -> a drawn 0/1 parameter whose lanes are reported apart. networks: slot -> what is in it now.
     defaults: slot -> what is in it when nobody says otherwise. quick: fields to replace for a quick look.
-    engine: as for `simulate`; "auto" is decided for each campaign as a whole.
+    engine: as for `simulate`; "auto" is decided for each campaign as a whole. computer: what the loop runs on, with
+    `.on(diagram, horizon)`: a `simdl.computer.Computer` or Replay; put under the diagram once its slots are filled.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Scenario:
     design: Design | None = None
     quick: Mapping[str, Any] = field(default_factory=dict)
     engine: str = "auto"
+    computer: Any = None
 
     def __repr__(self) -> str:
         return f"<Scenario {self.name}: {self.title}>"
@@ -72,12 +74,16 @@ class Scenario:
         return swapped
 
     def build(self) -> Diagram:
-        """The diagram with its slots filled."""
+        """The diagram with its slots filled, on its computer."""
         from simdl.slots import swap
 
         chosen = {**self.defaults, **self.networks}
         diagram = self.diagram()
-        return swap(diagram, **chosen) if chosen else diagram
+        filled = swap(diagram, **chosen) if chosen else diagram
+        if self.computer is None:
+            return filled
+        on_computer: Diagram = self.computer.on(filled, horizon=self.until)
+        return on_computer
 
     def quickly(self) -> Scenario:
         """The scenario for a quick look: a shorter horizon, as its author chose it."""

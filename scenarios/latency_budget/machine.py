@@ -1,0 +1,59 @@
+"""The computer of the loop: the controller's network shares an accelerator with other networks."""
+
+from simdl.computer import (
+    Accelerator,
+    Compute,
+    Computer,
+    Exponential,
+    FixedPriority,
+    Processor,
+    Read,
+    Run,
+    Sleep,
+    Task,
+    Uniform as Between,
+    Write,
+)
+
+OTHER = 0.008  # s, the inference of each of the other requests
+
+
+def machine(
+    inference: float = 0.004, jitter: float = 0.25, load: float = 0.5, order: str = "fifo", sensing: float = 0.0,
+    wander: float = 0.0,
+) -> Computer:  # fmt: skip
+    """A processor and an accelerator.
+
+    The control task reads the sensors every 20 ms, prepares for 0.4 ms, queues for the accelerator, and writes after
+    0.2 ms more. inference: the mean time of its network there, s, spread evenly by `jitter` of it to both sides. load:
+    the part of the accelerator's time that others ask for; each of their requests takes 8 ms, and they come at random
+    times (Poisson). order: "fifo", or "priority" of the control task before the others. sensing: a delay, s, between
+    reading and computing, such as that of a camera; it spreads evenly by `wander`, s, to both sides. Up to eight jobs
+    of the control task may be under way at once.
+    """
+    cpu = Processor("cpu", cores=2, policy=FixedPriority(), context_switch="5 us")
+    npu = Accelerator("npu", copy="0.2 ms", order=order)
+    work = Between(*(round(inference * (1 + s * jitter), 9) for s in (-1, 1))) if jitter else inference
+
+    way = Between(round(sensing - wander, 9), round(sensing + wander, 9)) if wander else round(sensing, 9)
+
+    def control(job):
+        yield Read("controller")
+        if sensing:
+            yield Sleep(way)
+        yield Compute("0.4 ms")
+        yield Run(npu, work)
+        yield Compute("0.2 ms")
+        yield Write("controller")
+
+    def other(job):
+        yield Compute("0.1 ms")
+        yield Run(npu, OTHER)
+
+    tasks = [
+        Task("control", cpu, period="20 ms", priority=1, body=control, runs=["controller"], affinity=0, instances=8)
+    ]
+    if load > 0:
+        gaps = Exponential(round(OTHER / load, 9))
+        tasks.append(Task("others", cpu, arrivals=gaps, priority=2, body=other, affinity=1, instances=64))
+    return Computer(tasks)
