@@ -49,6 +49,9 @@ class FaultyLoop(BatteryLoop):
 
     channel = FaultyChannel
 
+    def __init__(self, estimator) -> None:
+        super().__init__(estimator)
+
 
 class Watched(Diagram):
     """The recurrent network with a filter beside it, the signature of the measurements, and a monitor.
@@ -88,8 +91,3 @@ def watched(fallback: str = "count") -> Watched:
     box = load_scorer(CARDS / "monitor", name="box")
     assert isinstance(box, InputBox)
     return Watched(load_scorer(CARDS / "monitor"), box, fallback)
-
-
-def watched_filter() -> Watched:
-    """The same with the Kalman filter as its fallback."""
-    return watched("filter")
