@@ -164,8 +164,9 @@ def study(lanes: int, sound: int):
     for k, fault in enumerate(FAULTS):
         late = delay[k][seen[k]]
         times = (float(late.quantile(0.5)), float(late.quantile(0.95))) if len(late) else (float("nan"),) * 2
-        failed, left, size = (tuple(one[k].item() for one in part) for part in (fails, out, worst))
-        rows.append(Row(fault, 100 * float(seen[k].double().mean()), times, failed, left, size))
+        failed, left = (tuple(int(one[k]) for one in part) for part in (fails, out))
+        largest = tuple(float(one[k]) for one in worst)
+        rows.append(Row(fault, 100 * float(seen[k].double().mean()), times, failed, left, largest))
     return rows, alarms, plain
 
 
