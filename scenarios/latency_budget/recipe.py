@@ -1,6 +1,7 @@
 """How the controller that ships was trained: it imitates a linear quadratic regulator that knows no delay."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,7 +14,7 @@ from simdl.networks.architecture import mlp
 from simdl.scenarios.latency_budget.loop import CONTROLLER, FORCE, PERIOD
 
 BOX = {"x": (-1.2, 1.2), "v": (-2.0, 2.0), "theta": (-0.5, 0.5), "omega": (-2.5, 2.5)}
-SHAPE = {"inputs": 4, "hidden": [24, 24]}
+SHAPE: dict[str, Any] = {"inputs": 4, "hidden": [24, 24]}
 Q, R = [[2.0, 0, 0, 0], [0, 0.2, 0, 0], [0, 0, 20.0, 0], [0, 0, 0, 0.5]], [[0.05]]
 
 

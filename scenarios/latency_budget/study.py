@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from simdl.computer import Computer
 from simdl.scenarios.latency_budget.machine import machine
 from simdl.scenarios.latency_budget.scenario import SCENARIO
 
@@ -19,7 +21,7 @@ SEEN = 10  # lanes whose schedules are looked at
 class Sized:
     """A computer whose tables are always of one size, so that the loop is compiled once for all of them."""
 
-    computer: object
+    computer: Computer
 
     def on(self, diagram, horizon):
         return self.computer.on(diagram, horizon, most=700, pending=9)
@@ -29,9 +31,9 @@ class Sized:
 class Point:
     """One computer: its parameters, the response times of the control task (s), the margins (lanes,) by requirement."""
 
-    given: dict
+    given: dict[str, Any]
     responses: np.ndarray
-    margins: dict
+    margins: dict[str, Any]
 
     @property
     def held(self) -> float:
@@ -39,7 +41,7 @@ class Point:
         return float(np.mean(np.min([m for m in self.margins.values()], axis=0) > 0))
 
     @property
-    def worst(self) -> dict:
+    def worst(self) -> dict[str, float]:
         return {name: float(m.min()) for name, m in self.margins.items()}
 
 
