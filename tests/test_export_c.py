@@ -46,6 +46,8 @@ from simdl.engine.simulator import Simulator
 from simdl.errors import LoweringError, ModelError, UsageError
 from simdl.export.c import CompiledC, Exported, check_in_loop, export_c, in_loop, lane_samples
 from simdl.export.c.names import mangled
+from simdl.networks import Monitor
+from simdl.networks.ood import Mahalanobis
 from simdl.scenario import scenario
 
 GCC = shutil.which("gcc")
@@ -183,12 +185,24 @@ def kalman() -> Any:
                         start=[0.0, 0.0], doubt=one, period="10 ms")  # fmt: skip
 
 
+def watched() -> Any:
+    """A network with a monitor (box, strangeness with hysteresis, bounds, slope, switch) and a fallback."""
+    torch.manual_seed(3)
+    layers = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1))
+    net = Network(layers, inputs=("x", "v"), outputs=("u",), period="10 ms")
+    rows = torch.randn(2000, 2)
+    scorer = Mahalanobis().fit(rows[:1000]).calibrate(rows[1000:], per_sample=0.05)
+    safe = Network(nn.Linear(2, 1), inputs=("x", "v"), outputs=("u",), period="10 ms")
+    return Monitor.around(net, safe, scorer=scorer)
+
+
 PARTS = {
     "mlp": mlp, "lstm": lambda: recurrent(nn.LSTM), "gru": lambda: recurrent(nn.GRU),
     "iir": lambda: IIR(b=[0.2, 0.3], a=[1.0, -0.5], period="10 ms"), "kalman": kalman,
     "butterworth": lambda: Biquads.butterworth(4, cutoff=5.0, period="10 ms"),
     "pi": lambda: PI(kp=2.0, ki=3.0, low=-1.0, high=1.0, period="10 ms"), "machine": lambda: Valve(period="10 ms"),
     "window": lambda: Window(5, period="10 ms"), "table": Table, "rates": Rates, "gated": Gated, "sensor": Sensor,
+    "monitor": watched,
 }  # fmt: skip
 
 

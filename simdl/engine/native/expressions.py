@@ -57,6 +57,8 @@ def literal(number: Any, kind: str) -> str:
 def expression(op: str, args: list[str], kind: str, given: str) -> str:
     """The C expression of an operation: `kind` is the type of its result, `given` that of its (last) argument."""
     end = "f" if given == "f4" else ""
+    if kind == "b1" and op in ("mul", "add"):
+        return f"({args[0]} {'&' if op == 'mul' else '|'} {args[1]})"
     if op in _INFIX and (given in FLOATS or op != "div"):
         text = f"({args[0]} {_INFIX[op]} {args[1]})"
         return f"({C_TYPES[kind]}){text}" if kind in ("i4", "i2", "i1", "u1") else text
@@ -95,7 +97,7 @@ def combined(kind: str, a: str, b: str, type: str) -> str:
     if kind == "sum":
         return f"({a} + {b})" if type != "b1" else f"({a} | {b})"
     if kind == "prod":
-        return f"({a} * {b})"
+        return f"({a} {'*' if type != 'b1' else '&'} {b})"
     if kind in ("any", "all"):
         return f"({a} {'|' if kind == 'any' else '&'} {b})"
     if type in FLOATS:
