@@ -66,6 +66,8 @@ class Training:
 
 def normalised(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(lanes, samples, n) in standard deviations, with the means and deviations (n,)."""
+    if not values.shape[2]:
+        return values, values.new_zeros(0), values.new_ones(0)
     mean, std = values.mean((0, 1)), values.std((0, 1))
     std = torch.where(std > 1e-12 * (1.0 + mean.abs()), std, torch.ones_like(std))
     return (values - mean) / std, mean, std
