@@ -169,8 +169,8 @@ class Drive(Diagram):
 @pytest.fixture(scope="module")
 def drive() -> Surrogate:
     return surrogate(
-        Drive(), "motor", period=0.02, until=2, excite={"motor.voltage": APRBS(length=8, low=-2, high=2, period=0.1)},
-        space={"r": Uniform(2.0, 10.0), "motor.omega": Uniform(0.0, 4.0)}, states=("omega",), solver=RK4(5e-4),
+        Drive(), "motor", period=0.02, until=1, excite={"motor.voltage": APRBS(length=8, low=-2, high=2, period=0.1)},
+        space={"r": Uniform(2.0, 10.0), "motor.omega": Uniform(0.0, 4.0)}, states=("omega",), solver=RK4(1e-3),
         lanes=16, test=4, steps=100, horizon=16, hidden=(12,), progress=False, engines=("torch",), repeats=1,
     )  # fmt: skip
 
