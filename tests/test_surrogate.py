@@ -70,6 +70,14 @@ def test_of_a_linear_plant_with_held_inputs_least_squares_find_the_exact_step() 
     assert torch.equal(simulate(model, 2, inputs={"r": 1.0}, every=0.1)["y"].values, before)  # it is left as it was
 
 
+def test_the_loop_with_the_network_runs_alike_in_both_engines() -> None:
+    found = linear(Loop(), "plant", hidden=(6,), steps=25)
+    options: dict[str, Any] = {"inputs": {"r": torch.tensor([0.5, 1.0, -2.0])}, "every": 0.1}
+    a, b = (simulate(found.diagram, 2, engine=engine, **options) for engine in ("torch", "native"))
+    assert (a.engine, b.engine) == ("torch", "native")
+    torch.testing.assert_close(a["y"].values, b["y"].values, rtol=1e-11, atol=1e-11)
+
+
 def test_a_sampled_part_with_feedthrough_is_replaced_at_its_own_period() -> None:
     found = linear(Loop(), "pi")  # i+ = i + ki T e, u = kp e + i+
     assert found.part.through and [one.name for one in found.part.outputs] == ["u"]

@@ -106,4 +106,3 @@ def speeds(
             why = " ".join(str(error).split())
             found.append(Speed(engine, float("nan"), float("nan"), why[:160]))
     return tuple(found)
-
