@@ -45,7 +45,8 @@ def surrogate(
     """Replace the part of a diagram at `path` by a network that ticks every `period`, and compare both in the loop.
 
     1. Excite: `lanes` lanes drawn from `space` run the closed loop to `until`, with the blocks of `excite` (APRBS,
-       Multisine, …; by input port or path, of the root or of any block) added to what drives these inputs.
+       Multisine, …; by input port or path, of the root or of any block) added to what drives these inputs. Lanes get
+       different sequences from blocks with noise or a `start`, the same one from others, such as Multisine.
     2. Train: a discrete NeuralStateSpace learns the step of its states by runs of up to `horizon` steps on its own
        predictions, `steps` times (or `seconds`); Ctrl-C keeps the best so far. states: which states it keeps, such as
        "omega" or "heat[3]"; fast ones may be left out. All when not given. hidden: widths of its layers; () is linear.
@@ -58,6 +59,19 @@ def surrogate(
 
     Raises ModelError for what a network cannot stand for: ports and states that are not numbers, a sampled part of
     another period, conditions, latencies, and parameters of the part in `space`.
+
+    >>> from simdl.blocks import APRBS, PI, FirstOrder
+    >>> class Loop(Diagram):
+    ...     r, y = Input(), Output()
+    ...     def __init__(self):
+    ...         self.plant, self.pi = FirstOrder(), PI(period=0.1)
+    ...         self.pi.e = self.r - self.plant.y
+    ...         self.plant.u = self.pi.u
+    ...         self.y = self.plant.y
+    >>> found = surrogate(Loop(), "plant", period=0.1, until=4, inputs={"r": 1.0}, excite={"r": APRBS(period=0.2)},
+    ...                   lanes=8, test=4, horizon=8, hidden=(), steps=0, engines=(), progress=False)
+    >>> found.worst < 1e-4, type(found.diagram.plant).__name__
+    (True, 'NeuralStateSpace')
     """
     if not isinstance(diagram, Diagram):
         raise ModelError("surrogate", f"{diagram!r:.60}", "a diagram")
