@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
 from torch import Tensor, nn
 
-from simdl.clock import FOREVER, Clock, Duration, clock, nanoseconds
+from simdl.clock import Clock, Duration, clock, nanoseconds
 from simdl.declarations import RESERVED, Declaration, Input, Inputs, Noise, Output, Param, State
 from simdl.errors import ModelError, SimdlError
 from simdl.methods import Crossing, Method, OutputMethod
@@ -305,9 +305,9 @@ class Block(Declared):
         return nanoseconds(self.latency, f"{self}: latency") if self.latency is not None else 0
 
     @property
-    def until_ns(self) -> int:
-        """The time to which it can be run, in ns: times of a table end somewhere."""
-        return FOREVER
+    def until_ns(self) -> int | None:
+        """The time to which it can be run, in ns, where it ends: times of a table do. None for any."""
+        return None
 
     def lane_settings(self, ids: Tensor, seed: int) -> Mapping[str, Tensor]:
         """Parameters that a run's lanes decide, by name: (lanes, *shape) for the lanes `ids` of the run's seed. What

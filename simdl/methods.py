@@ -54,10 +54,13 @@ class Tick(Method):
 
 
 class Hit(Method):
-    """first: of the first hit, in seconds; or the name of a parameter that gives it in ns, in each lane its own."""
+    """first: of the first hit, in seconds; or the name of a parameter that gives it in ns, in each lane its own.
+
+    wake: the name of an input that gives the time of the next hit, ns; one not after the last hit is none."""
 
     kind = "hit"
     first: float | str = 0.0
+    wake: str = ""
 
 
 class Edges(Method):

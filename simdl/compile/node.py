@@ -56,6 +56,7 @@ class Node:
     order: list[Node] = field(default_factory=list)
     condition: int = -1
     smooth: bool = False  # changes between instants
+    wake: str = ""  # of a hit: the key of the value that gives its next time, ns
     first: float | str = 0.0  # of a hit: its first time in seconds, or the name of the parameter that gives it in ns
 
     @property

@@ -101,11 +101,22 @@ class Computer:
         return {name: clocks[id(task.on)] for task in self.tasks for name in task.runs}
 
     def on(
-        self, diagram: Whole, horizon: Duration, most: int | None = None, pending: int | None = None
-    ) -> Whole:
-        """A copy of a diagram whose blocks that tasks run keep the times of their jobs; see `coupling.place`."""
-        from simdl.computer.coupling import place
+        self, diagram: Whole, horizon: Duration | None = None, most: int | None = None, pending: int | None = None,
+        live: bool = False,
+    ) -> Whole:  # fmt: skip
+        """A copy of a diagram whose blocks that tasks run keep the times of their jobs.
 
+        The times are computed to `horizon` before a lane runs, and both engines replay them; see `coupling.place`.
+        live=True instead runs the computer of every lane beside it, so that bodies get what they read (`value = yield
+        Read("detector")`) and may decide by it: early exit, event-triggered control. What a job reads is told to it 1
+        ns later, which shifts only what takes no time. Lanes go in lock step, in the torch engine, without a horizon.
+        """
+        from simdl.computer.coupling import place, place_live
+
+        if live:
+            return place_live(diagram, self, pending or 8)
+        if horizon is None:
+            raise ModelError("Computer.on", "no horizon", "how long the loop can run", 'on(diagram, horizon="10 s")')
         return place(diagram, InNanoseconds(self), horizon, most, pending)
 
 

@@ -18,11 +18,14 @@ from simdl.declarations import Input, Output
 from simdl.diagram import Diagram
 from simdl.errors import ModelError, RunError
 from simdl.methods import OutputMethod, output, tick
-from simdl.port import Formula, Port
+from simdl.port import Formula, Port, stack
 from simdl.slots.copying import copied
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from simdl.computer.computer import Computer
+    from simdl.computer.live import Live
 
     Times = NDArray[np.int64]
 
@@ -36,6 +39,10 @@ class Accessed(Protocol):
     def accesses(self, name: str) -> tuple[Times, Times, Times]:
         """When the blocks `name` are read and written, ns, and which read each write shows."""
         ...
+
+
+class Placed(Protocol):
+    def placed(self) -> Mapping[str, tuple[float, float]]: ...
 
 
 class Scheduler(Protocol):
@@ -78,7 +85,7 @@ class Timetables:
     """The times of mapped blocks for the lanes of a run, computed once for all blocks."""
 
     scheduler: Scheduler
-    horizon: int  # ns
+    horizon: int | None  # ns
     names: dict[str, str]  # path of a block -> the name its task runs
     lengths: dict[str, tuple[int, int]] = field(default_factory=dict)
     immediate: frozenset[str] = frozenset()
@@ -97,7 +104,8 @@ class Timetables:
 
     def _computed(self, ids: list[int], seed: int) -> dict[str, dict[str, Tensor]]:
         lanes = ids[:1] if self.scheduler.deterministic else ids
-        schedules = [self.scheduler.schedule(self.horizon, seed, lane) for lane in lanes]
+        end = self.horizon or 0
+        schedules = [self.scheduler.schedule(end, seed, lane) for lane in lanes]
         found: dict[str, dict[str, Tensor]] = {}
         for name in dict.fromkeys(self.names.values()):
             rows = [self._rows(name, one, lane) for one, lane in zip(schedules, lanes)]
@@ -197,7 +205,58 @@ def place(
     return made
 
 
-def _assigned(scheduler: Scheduler, model: Model, blocks: Mapping[str, Block]) -> dict[str, str]:
+def place_live(diagram: Whole, computer: Computer, pending: int = 8) -> Whole:
+    """A copy of a diagram beside which the computer of every lane runs, told what its jobs read.
+
+    pending: how many jobs of a block may be under way at once. Raises ModelError as `place` does.
+    """
+    from simdl.computer.live import Live
+
+    model = compile_model(diagram)
+    made = copied(diagram)
+    blocks = {block.path: block for block in made.leaves()}
+    names = _assigned(computer, model, blocks)
+    live = Live(computer, tuple(dict.fromkeys(names.values())), pending)
+    _wire_within(blocks, names)
+    _keep_clocks(made, model, names)
+    told: dict[str, list[Port]] = {name: [] for name in live.names}
+    for path, name in names.items():
+        block = blocks[path]
+        given = [n for n, d in type(block).declared().items() if isinstance(d, Output | OutputMethod)]
+        vars(block).setdefault("_within", set()).update(given)
+        told[name] += [Port(block, f"{n}_of_job", "output") for n in given]
+    widths = {name: len(ports) for name, ports in told.items()}
+    computers = live.block(widths)
+    made.computers = computers  # type: ignore[attr-defined]
+    for k, name in enumerate(live.names):
+        ports = told[name]
+        computers.wires[f"v{k}"] = ports[0] if len(ports) == 1 else stack(*ports)
+    for path, name in names.items():
+        block, k = blocks[path], live.names.index(name)
+        clock = model.blocks[path].clock
+        placement = _placement(path, block, model, live, computer.placed()[name], clock)
+        vars(block).pop("_within", None)
+        become_mapped(block, placement)
+        for port in ("started", "shown", "which"):
+            block.wires[port] = Port(computers, f"{port}{k}", "output")
+    compile_model(made)
+    return made
+
+
+def _placement(
+    path: str, block: Block, model: Model, live: Live, moved: tuple[float, float], clock: Clock | None
+) -> Placement:  # fmt: skip
+    outputs = [n for n, d in type(block).declared().items() if isinstance(d, Output | OutputMethod)]
+    return Placement(
+        path=path, timetable=live, immediate=False, live=True,
+        shapes={n: model.values[f"{path}.{n}"].shape or () for n in outputs},
+        dtypes={n: model.values[f"{path}.{n}"].dtype for n in outputs},
+        within=tuple(n for n in outputs if n in vars(block)["_within"]), jobs=0, writes=0, pending=live.pending,
+        period=clock.period if clock is not None else 0.0, drift=moved[0], shift=moved[1],
+    )  # fmt: skip
+
+
+def _assigned(scheduler: Placed, model: Model, blocks: Mapping[str, Block]) -> dict[str, str]:
     """Path of each block that a task runs -> the name under which it does."""
     faults: list[Any] = []
     found: dict[str, str] = {}

@@ -27,6 +27,11 @@ from simdl.methods import Hit, Method, OutputMethod, reading
 if TYPE_CHECKING:
     from simdl.declarations import Shape
 
+LIVE = {
+    "started": "when its latest job has read, ns",
+    "shown": "when its output changes, ns",
+    "which": "the number of the job that is shown",
+}
 NEVER = -1
 """No further time, in a table of waits."""
 
@@ -34,7 +39,7 @@ NEVER = -1
 class Timetable(Protocol):
     """What gives the times of mapped blocks to the lanes of a run. horizon: how far they reach, ns."""
 
-    horizon: int
+    horizon: int | None
 
     def tables(self, path: str, ids: Tensor, seed: int) -> Mapping[str, Tensor]: ...
 
@@ -46,7 +51,7 @@ class Placement:
     immediate: every job takes no time, so outputs appear as they are computed; shapes: of the outputs; dtypes: None for
     the run's float type; within: outputs that other blocks of the same job read at once; jobs, writes: the lengths of
     the tables; pending: how many jobs may be on their way; period: the nominal time between jobs, s; drift, shift:
-    local time is t * (1 + drift) + shift.
+    local time is t * (1 + drift) + shift. live: a block says the times as the loop goes; there are no tables.
     """
 
     path: str
@@ -61,6 +66,7 @@ class Placement:
     period: float
     drift: float = 0.0
     shift: float = 0.0
+    live: bool = False
 
 
 def become_mapped(block: Block, placement: Placement) -> Block:
@@ -91,7 +97,9 @@ def _namespace(cls: type[Block], placement: Placement) -> dict[str, Any]:
             outputs[name] = Output(placement.shapes[name], unit=one.unit, initial=initial, doc=one.doc)
             outputs[name].dtype = placement.dtypes[name]
     states = {name: one for name, one in declared.items() if isinstance(one, State)}
-    tables = _tables(placement)
+    tables = _tables(placement) if not placement.live else {
+        name: Input((), dtype="int64", doc=doc) for name, doc in LIVE.items()
+    }  # fmt: skip
     body |= {**outputs, **tables, "job_number": State(0, dtype="int64", doc="jobs begun")}
     within = {f"{name}_of_job": _like(outputs[name]) for name in placement.within}
     reads = [n for n, d in declared.items() if isinstance(d, Input | Inputs | Param | State | Noise)]
@@ -102,13 +110,15 @@ def _namespace(cls: type[Block], placement: Placement) -> dict[str, Any]:
         return {**body, **within, "job": job, **_common(cls, placement)}
     kept = {f"{name}_pending": _kept(one, placement) for name, one in outputs.items()}
     captured = Output((), unit="s", dtype="float64", doc="when the inputs of what is shown were read")
-    job = Hit(reading(parts.begin, [*reads, *kept, "read_at", "job_number", "waits", "t"]), tuple(within.values()))
-    job.first = "begin"
-    publish = Hit(
-        reading(parts.publish, [*kept, "read_at", "write_number", "write_waits", "written"]),
-        (*outputs.values(), captured),
-    )
-    publish.first = "write_begin"
+    begins = [*reads, *kept, "read_at", "job_number", "t"]
+    shows = [*kept, "read_at", "write_number"]
+    times = (["waits"], ["write_waits", "written"]) if not placement.live else ([], ["which"])
+    job = Hit(reading(parts.begin, [*begins, *times[0]]), tuple(within.values()))
+    publish = Hit(reading(parts.publish, [*shows, *times[1]]), (*outputs.values(), captured))
+    if placement.live:
+        job.wake, publish.wake = "started", "shown"
+    else:
+        job.first, publish.first = "begin", "write_begin"
     ring: Shape = () if placement.pending == 1 else (placement.pending,)
     return {
         **body, **within, **kept, "captured": captured,
@@ -198,15 +208,17 @@ class _Parts:
         for name in self.outputs:
             new[f"{name}_pending"] = self._put(values[f"{name}_pending"], found[name], k)
         new["read_at"] = self._put(values["read_at"], values["t"], k)
-        return {**new, **self.within(found), "job_number": k + 1, "next": _seconds(_entry(values["waits"], k))}
+        wait = torch.full_like(values["t"], torch.inf) if self.placement.live else _seconds(_entry(values["waits"], k))
+        return {**new, **self.within(found), "job_number": k + 1, "next": wait}
 
     def publish(self, block: Any, values: dict[str, Any]) -> dict[str, Tensor]:
-        m = values["write_number"]
-        job = _entry(values["written"], m)
+        m, live = values["write_number"], self.placement.live
+        job = values["which"] if live else _entry(values["written"], m)
+        wait = torch.full_like(values["read_at"].reshape(len(m), -1)[:, 0], torch.inf)
+        wait = wait if live else _seconds(_entry(values["write_waits"], m))
         shown = {name: self._get(values[f"{name}_pending"], job) for name in self.outputs}
         return {
-            **shown, "captured": self._get(values["read_at"], job), "write_number": m + 1,
-            "next": _seconds(_entry(values["write_waits"], m)),
+            **shown, "captured": self._get(values["read_at"], job), "write_number": m + 1, "next": wait,
         }  # fmt: skip
 
     def _put(self, ring: Tensor, value: Tensor, k: Tensor) -> Tensor:
@@ -238,7 +250,7 @@ def _lane_settings(self: Any, ids: Tensor, seed: int) -> Mapping[str, Tensor]:
     return placement.timetable.tables(placement.path, ids, seed)
 
 
-def _until_ns(self: Any) -> int:
+def _until_ns(self: Any) -> int | None:
     placement: Placement = self._placement
     return placement.timetable.horizon
 

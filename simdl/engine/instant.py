@@ -65,7 +65,9 @@ class Instants:
         state.held |= {f"frozen:{k}": values[k] for k in model.frozen}
         ids = torch.zeros(setup.lanes, dtype=torch.int64, device=setup.device)
         for i, node in enumerate(model.hits):
-            if isinstance(node.first, str):
+            if node.wake:
+                state.next_hit[i] = torch.full_like(ids, FOREVER)
+            elif isinstance(node.first, str):
                 given = self.base[f"{node.block}.{node.first}" if node.block else node.first]
                 state.next_hit[i] = torch.where(given < 0, FOREVER, given.to(torch.int64))
             else:
@@ -254,6 +256,16 @@ class Instants:
                 state.y = value
             else:
                 state.raw[key] = value
+        for i, node in enumerate(self.model.hits):
+            if node.wake:
+                self._wake(state, i, env[node.wake])
+
+    def _wake(self, state: State, index: int, at: Tensor) -> None:
+        """A hit whose time another block has said: at once, or later, unless it is done."""
+        key = f"dt:{('hit', index)}"
+        seconds_at = at.double() / torch.full_like(at, SECOND, dtype=torch.float64)
+        new = (at >= 0) & ((seconds_at > state.last[key]) | (state.count[key] == 0))
+        state.next_hit[index] = torch.where(new, at, torch.full_like(at, FOREVER))
 
     # -- conditions -----------------------------------------------------------------------------------------------
 

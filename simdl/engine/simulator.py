@@ -186,9 +186,10 @@ class Simulator:
     def _check_horizon(self, end: int) -> None:
         """Raise RunError for a time beyond what the times of some block reach to."""
         for path, block in self.model.blocks.items():
-            if end > block.until_ns:
-                raise RunError(path, f"a run to t = {seconds(end):g} s", f"at most {seconds(block.until_ns):g} s, to "
-                               "which its times are known", "a longer horizon=")  # fmt: skip
+            last = block.until_ns
+            if last is not None and end > last:
+                raise RunError(path, f"a run to t = {seconds(end):g} s", f"at most {seconds(last):g} s",
+                               "its times are known to there: a longer horizon=")  # fmt: skip
 
     def _runs_natively(self, end: int) -> bool:
         """Whether the native engine goes on from here."""
