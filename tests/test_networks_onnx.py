@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,37 @@ def test_the_loop_runs_with_the_import_as_with_the_module(kind: str, engine: str
 
     reference = Network(module, **PORTS) if original is None else Recurrent(original, **PORTS)
     found, wanted = position(opened.block(**PORTS), engine), position(reference, "torch")
+    assert float((found - wanted).abs().max()) < 1e-6
+
+
+def export_by_tracing(module: nn.Module, path: Path) -> Path:
+    """As torch.onnx.export(dynamo=False) writes it: initial states are zeros of a shape that the graph computes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        torch.onnx.export(module.eval(), (torch.zeros(2, 6, 2),), path, dynamo=False, input_names=["x"],
+                          dynamic_axes={"x": {0: "batch"}})  # fmt: skip
+    return path
+
+
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2}, {"bidirectional": True}], ids=["one", "two", "both ways"])
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_initial_states_may_be_made_from_the_number_of_lanes(kind: Any, options: Any, tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    module = Sequence(kind, **options)
+    opened = load_onnx(export_by_tracing(module, tmp_path / "net.onnx"))
+    assert opened.check is not None and opened.check.against.startswith("ONNX Runtime") and not opened.recurrent
+    for lanes in (1, 5):
+        x = torch.randn(lanes, 6, 2)
+        assert_same(opened.module(x), module(x).detach())
+
+
+@pytest.mark.parametrize("engine", ["torch", "native"])
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_traced_files_are_stepped_too(kind: Any, engine: str, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    module = Sequence(kind)
+    opened = load_onnx(export_by_tracing(module, tmp_path / "net.onnx"), stepped=True)
+    found, wanted = position(opened.block(**PORTS), engine), position(Recurrent(module, **PORTS), "torch")
     assert float((found - wanted).abs().max()) < 1e-6
 
 

@@ -187,12 +187,17 @@ def pad(o: Operands) -> Tensor:
 
 
 def constant_of_shape(o: Operands) -> Tensor | Array:
+    from torch._subclasses.fake_tensor import unset_fake_temporarily
+
     sizes = list(o.room(o.ints(0)))
-    value = o.attribute("value")
-    value = torch.zeros(1) if value is None else value
-    if not value.is_floating_point() and math.prod(sizes) <= HOST:
-        return np.full(sizes, value.item(), dtype=value.numpy().dtype)
-    return torch.full(sizes, value.item(), dtype=value.dtype, device=o.like.device)
+    given = o.attribute("value")
+    if given is None:
+        return torch.zeros(sizes, dtype=torch.float32, device=o.like.device)
+    with unset_fake_temporarily():  # a number of the file is known where shapes alone are asked for
+        value = given.item()
+    if not given.is_floating_point() and math.prod(sizes) <= HOST:
+        return np.full(sizes, value, dtype=given.numpy().dtype)
+    return torch.full(sizes, value, dtype=given.dtype, device=o.like.device)
 
 
 def ranges(o: Operands) -> Tensor | Array:
