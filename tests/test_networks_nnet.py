@@ -95,6 +95,10 @@ def test_what_looks_wrong_in_a_header_is_noted(tmp_path: Path) -> None:
     ({"normalisation": "header!"}, "normalisation='header!'"), ({"normalisation": {"rnage": 1}}, "did you mean: range"),
     ({"normalisation": {"range": 0}}, "range holds 0"), ({"normalisation": {"mean": [1, 2, 3]}}, "a number, or 2"),
     ({"normalization": "none"}, "did you mean: normalisation"),
+    ({"normalisation": {"mean": float("nan")}}, "mean=nan\n  expected: finite"),
+    ({"normalisation": {"range": [1.0, float("inf")]}}, "range=.*\n  expected: finite"),
+    ({"normalisation": {"low": -float("inf")}}, "None clips nothing"),
+    ({"normalisation": {"output_mean": "three"}}, "output_mean='three'"),
 ])  # fmt: skip
 def test_wrong_options_are_named(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(NetworkError, match=message):
@@ -109,6 +113,15 @@ def test_a_polar_network_by_hand_and_its_offset_and_scale(tmp_path: Path) -> Non
     assert value(other, 3.0, -2.5) == pytest.approx(bare(3.0, -2.5) - 10, abs=1e-12)
     assert other.notes[1:] == ("MISMATCH with the file: offset 10 is used, the file says 0.5",
                                "MISMATCH with the file: scale 1 is used, the file says 2")  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [
+    {"scale": 0}, {"scale": 0.0}, {"scale": "2"}, {"scale": [2.0]}, {"scale": True}, {"scale": float("nan")},
+    {"offset": "none"}, {"offset": {}}, {"offset": float("inf")}, {"offset": 10**400}, {"offset": torch.ones(2)},
+])  # fmt: skip
+def test_offset_and_scale_are_numbers(tmp_path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(NetworkError, match=f"{next(iter(options))}=.*\n  expected: a "):
+        opened(tmp_path, "net.polar", POLAR, **options)
 
 
 @pytest.mark.parametrize(("name", "function"), [

@@ -169,8 +169,11 @@ def _chosen(header: _Header, normalisation: Normalisation, inputs: int, outputs:
         size = outputs if key.startswith("output") else inputs
         try:
             row = np.broadcast_to(np.asarray(value, dtype=np.float64), (size,))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise NetworkError(where, f"normalisation {key}={value!r:.60}", f"a number, or {size} of them") from None
+        if not np.isfinite(row).all():
+            raise NetworkError(where, f"normalisation {key}={value!r:.60}", "finite numbers",
+                               "None clips nothing" if key in ("low", "high") else "")  # fmt: skip
         if key.endswith("range") and (row == 0).any():
             raise NetworkError(where, f"normalisation {key} holds 0", "a range to divide by")
         values[key] = row

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -54,9 +55,7 @@ def load_polar(path: str | Path, *, offset: float | None = None, scale: float | 
     notes = [f"file: offset {said['offset']:g}, scale {said['scale']:g}"]
     for key, value in (("offset", offset), ("scale", scale)):
         if value is not None:
-            used[key] = float(value)
-            if not math.isfinite(used[key]):
-                raise NetworkError(where, f"{key}={value!r}", "a finite number")
+            used[key] = _number(key, value, where)
             if used[key] != said[key]:
                 notes.append(f"MISMATCH with the file: {key} {used[key]:g} is used, the file says {said[key]:g}")
     inputs, outputs = layers[0].weight.shape[1], len(layers[-1].bias)
@@ -68,6 +67,19 @@ def load_polar(path: str | Path, *, offset: float | None = None, scale: float | 
     reference = (evaluate(layers, x.numpy()) - used["offset"]) * used["scale"]
     return Imported(where, ".polar", network, {"x": Input(shape=(inputs,))}, {"u": Output(shape=(outputs,))},
                     check=compare(network, reference, x, "u", where), notes=tuple(notes))  # fmt: skip
+
+
+def _number(key: str, value: Any, where: str) -> float:
+    try:
+        number = math.nan if isinstance(value, bool | str) else float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # the last of tensors of several numbers
+        number = math.nan
+    if not math.isfinite(number):
+        raise NetworkError(where, f"{key}={value!r:.60}", "a finite number")
+    if key == "scale" and number == 0:
+        raise NetworkError(where, f"{key}={value!r:.60}", "a number that is not 0",
+                           "leave scale= out for that of the file")  # fmt: skip
+    return number
 
 
 def _read(data: bytes, where: str) -> tuple[list[Layer], Row]:
