@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,62 @@ def test_a_module_alone_is_exported_with_the_ports_it_is_given(tmp_path: Path) -
     model = onnx.load(tmp_path / "line.onnx")
     assert [one.name for one in model.graph.input] == ["a", "b"] and model.graph.output[0].name == "c"
     assert made.period == "" and [d.dim_param for d in model.graph.input[0].type.tensor_type.shape.dim] == ["lanes"]
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_program_that_was_read_is_exported_again(tmp_path: Path, end: str) -> None:
+    torch.manual_seed(4)
+    module = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Dropout(0.5), nn.Linear(8, 1)).eval()
+    free = ({0: torch.export.Dim.DYNAMIC},)
+    torch.export.save(torch.export.export(module, (torch.zeros(3, 2),), dynamic_shapes=free), tmp_path / "a.pt2")
+    block = Network(load_exported(tmp_path / "a.pt2"), inputs=("v", "i"), outputs=("y",), period="1 s")
+    made = export(block, tmp_path / f"b{end}")
+    assert made.single is not None and made.single.agrees
+    row = torch.randn(1 if end == ".c" else 5, 2)
+    found = made.executor()({"v": row[:, 0].numpy(), "i": row[:, 1].numpy()})["y"]
+    with torch.no_grad():
+        np.testing.assert_allclose(found, module(row)[:, 0].numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_exporting_leaves_the_mode_of_a_module_as_it_was(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Linear(2, 3), nn.Dropout(0.5), nn.Linear(3, 1)).train()
+    block = Network(module, inputs=("a", "b"), period="1 s")
+    for end in ENDS:
+        made = export(block, tmp_path / f"net{end}")
+        assert made.single is not None and made.single.agrees, "dropout is off in the file"
+        assert all(part.training for part in module.modules())
+
+
+class Missing:
+    """A finder that hides a package."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if name.partition(".")[0] == self.name:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return None
+
+
+@pytest.mark.parametrize("package,end,extra", [
+    ("onnx", ".onnx", "onnx"), ("onnxscript", ".onnx", "onnx"), ("onnxruntime", ".onnx", "onnx"),
+    ("onnx", ".c", "onnx"), ("onnxscript", ".c", "onnx"), ("emx_onnx_cgen", ".c", "c"),
+])  # fmt: skip
+def test_a_package_that_is_missing_is_named_with_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, end: str, extra: str
+) -> None:
+    wanted = rf"(?s){package.replace('_', '-')} is not installed.*pip install 'simdl\[{extra}\]'"
+    block = carded()[1]
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, package, None)
+        with pytest.raises(NetworkError, match=wanted):
+            export(block, tmp_path / f"net{end}")
+        patch.delitem(sys.modules, package)
+        patch.setattr(sys, "meta_path", [Missing(package), *sys.meta_path])
+        with pytest.raises(NetworkError, match=wanted):
+            export(block, tmp_path / f"net{end}")
+    assert not list(tmp_path.iterdir())
 
 
 def sensor(shift: float = -2.5) -> Network:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from simdl.errors import NetworkError
-from simdl.export.formats import FORMATS, function_name
+from simdl.export.formats import FORMATS, function_name, need
 from simdl.export.step import NEXT, FilePort
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
@@ -64,6 +64,7 @@ class OnnxRuntime(Executor):
     by = "ONNX Runtime"
 
     def _open(self) -> None:
+        need("onnxruntime", "onnx")
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

@@ -33,12 +33,12 @@ def check_format(path: Path) -> str:
         raise NetworkError(str(path), f"a name that ends in {suffix!r}", "a format to export to", names=FORMATS,
                            wrong=suffix)  # fmt: skip
     if suffix in (".onnx", ".c"):
-        _need("onnx", "onnx")
-        _need("onnxscript", "onnx")
+        need("onnx", "onnx")
+        need("onnxscript", "onnx")
     if suffix == ".onnx":
-        _need("onnxruntime", "onnx")
+        need("onnxruntime", "onnx")
     if suffix == ".c":
-        _need("emx_onnx_cgen", "c")
+        need("emx_onnx_cgen", "c")
     return FORMATS[suffix]
 
 
@@ -168,8 +168,13 @@ def _axes(step: Step, axes: tuple[Any, ...]) -> dict[str, Any]:
     return dict(zip(step.input_names, axes))
 
 
-def _need(module: str, extra: str) -> None:
-    if find_spec(module) is None:
+def need(module: str, extra: str) -> None:
+    """Raises NetworkError, naming the extra of simdl to install, when a package is not there."""
+    try:
+        found = find_spec(module) is not None
+    except (ImportError, ValueError):  # finders that refuse it, and half-removed packages
+        found = False
+    if not found:
         raise NetworkError("export", f"{module.replace('_', '-')} is not installed", "an optional part of simdl",
                            f"pip install 'simdl[{extra}]'")  # fmt: skip
 

@@ -99,7 +99,7 @@ class Step(nn.Module):
 
         forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         self.forward = forward
-        self.eval()
+        self.training = False  # its own flag only: `Call` puts the parts into their mode, and programs refuse eval()
 
     @property
     def _in_units(self) -> bool:
