@@ -354,6 +354,10 @@ def two() -> InputBox:
     return InputBox().fit(torch.tensor([[0.0, 0.0], [1.0, -1.0]]))
 
 
+def three() -> InputBox:
+    return InputBox().fit(torch.tensor([[0.0, 0.0, 0.0], [1.0, -1.0, 2.0]]))
+
+
 class TestAround:
     @pytest.mark.parametrize("engine", ENGINES)
     def test_a_network_a_monitor_and_a_fallback_in_one_line(self, engine: str) -> None:
@@ -430,6 +434,66 @@ class TestAround:
     def test_errors_say_what_to_do(self, make: Any, text: str) -> None:
         with pytest.raises(SimdlError, match=text):
             make()
+
+    @pytest.mark.parametrize("make, texts", [
+        (lambda: Monitor(scorer=three(), box=two(), period=1), ("a scorer of 3 features and a box of 2",)),
+        (lambda: Monitor.around(net(), scorer=three()), ("rows of 2 features", "expected: 3,")),
+        (lambda: Monitor.around(net(), box=three()), ("rows of 2 features", "expected: 3,", "the box InputBox")),
+        (lambda: Monitor.around(net(), box=two(), watch=("x",)), ("rows of 1 features", "expected: 2,")),
+        (lambda: Monitor.around(Network(nn.Linear(2, 1), period=1), box=three()), ("rows of 2 features", "3,")),
+        (lambda: Monitor(low=1.0, high=-1.0, period=1), ("low=1.0 above high=-1.0", "low <= high", "fix:")),
+        (lambda: Monitor(low=torch.tensor([0.0, 2.0]), high=1.0, period=1), ("low <= high",)),
+        (lambda: Monitor(hysteresis=-0.1, period=1), ("hysteresis=-0.1", "zero or more", "fix:")),
+        (lambda: Monitor(hysteresis=math.nan, period=1), ("hysteresis=nan", "zero or more")),
+        (lambda: Monitor(hysteresis=math.inf, period=1), ("hysteresis=inf", "a finite number")),
+        (lambda: Monitor(box(), hysteresis=1.5, period=1), ("hysteresis=1.5 above threshold=1.0", "at most")),
+        (lambda: Monitor.around(net(), math.nan), ("fallback: nan", "a finite number", "fix:")),
+        (lambda: Monitor.around(net(), math.inf), ("fallback: inf",)),
+        (lambda: Monitor.around(net(), "abc"), ("fallback: 'abc'", "a block, a finite number, or None", "fix:")),
+    ])  # fmt: skip
+    def test_nonsense_is_refused_when_it_is_made(self, make: Any, texts: tuple[str, ...]) -> None:
+        with pytest.raises(NetworkError) as error:
+            make()
+        assert all(text in str(error.value) for text in texts), error.value
+
+    def test_a_wired_row_of_another_width_is_refused(self) -> None:
+        class Wired(Diagram):
+            value, x = Output(), Input(shape=(3,))
+
+            def __init__(self) -> None:
+                self.monitor = Monitor(box=two(), period=1)
+                self.monitor.inputs, self.monitor.result = [self.x], 1.0
+                self.value = self.monitor.value
+
+        with pytest.raises(NetworkError, match="monitor.inputs: rows of 3 features\n.*expected: 2, "):
+            Wired()
+
+    @pytest.mark.parametrize("engine", ENGINES)
+    def test_a_row_whose_width_is_open_is_refused_when_it_is_known(self, engine: str) -> None:
+        class Wired(Diagram):
+            value, x = Output(), Input()
+
+            def __init__(self) -> None:
+                self.monitor = Monitor(box=two(), period=1)
+                self.monitor.inputs, self.monitor.result = [self.x * 1.0], 1.0
+                self.value = self.monitor.value
+
+        with pytest.raises(SimdlError, match="monitor.inputs: rows of 1 features\n.*expected: 2, "):
+            simulate(Wired(), 1, inputs={"x": 0.0}, engine=engine)
+
+    def test_a_finite_fallback_is_asked_for_where_one_is_wired(self) -> None:
+        class Wired(Diagram):
+            def __init__(self) -> None:
+                self.monitor = Monitor(period=1)
+                self.monitor.fallback = math.nan
+
+        with pytest.raises(NetworkError, match="monitor.fallback: nan"):
+            Wired()
+
+    def test_a_pickle_holds_no_compiled_model(self) -> None:
+        loop = Loop(Monitor.around(net(), Copy(period=1), box=two()))
+        vars(loop.inside)["_compiled"] = lambda: None  # as a run of it alone leaves one
+        assert "_compiled" not in vars(pickle.loads(pickle.dumps(loop)).inside)
 
     def test_any_python_model_may_be_watched(self) -> None:
         model = Callback(lambda: None, predict=lambda _, x: x[:, :1], inputs=("x", "b"), outputs=("y",), period=1)

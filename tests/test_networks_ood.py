@@ -229,6 +229,14 @@ class TestAll:
             make()
 
 
+@pytest.mark.parametrize("scorer", [InputBox(), Mahalanobis(), KNN(), Energy()])
+@pytest.mark.parametrize("width", [1, 2, 4])
+def test_rows_of_another_width_are_refused_and_not_broadcast(scorer: Scorer, width: int) -> None:
+    scorer.fit(normal(50, 3))
+    with pytest.raises(NetworkError, match=rf"\(5, {width}\)\n.*\(lanes, 3\)"):
+        scorer(normal(5, width))
+
+
 class TestPerSample:
     @given(n=st.integers(20, 200), chance=st.floats(0.06, 0.9), seed=st.integers(0, 99))
     @settings(max_examples=60, deadline=None)

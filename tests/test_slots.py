@@ -186,6 +186,15 @@ def test_diagrams_with_slots_can_be_pickled() -> None:
     assert slots_of(mine)["sensor"].clock == SENSOR.clock and len(errors(mine)) == 5
 
 
+def test_a_place_is_pickled_without_what_a_run_compiled() -> None:
+    loop = Loop()
+    place = next(one for one in vars(loop).values() if isinstance(one, Place))
+    vars(place)["_compiled"] = lambda: None  # as a run of it alone leaves one
+    again = pickle.loads(pickle.dumps(loop))
+    places = [one for one in vars(again).values() if isinstance(one, Place)]
+    assert places and not any("_compiled" in vars(one) for one in places)
+
+
 # -- the contract -----------------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,9 @@ from simdl.block import Block, Declared
 from simdl.declarations import Input, Inputs, Output, Param, State
 from simdl.errors import NetworkError
 from simdl.methods import initial, tick
+from simdl.networks.ood.energy import Energy
 from simdl.networks.ood.scorer import Scorer
+from simdl.port import Port
 
 if TYPE_CHECKING:
     from simdl.networks.monitored import Monitored
@@ -118,8 +120,30 @@ class Monitor(Block):
                 raise NetworkError("Monitor", f"{scorer} without a threshold", "one to compare its score with",
                                    "scorer.calibrate(rows, per_sample=0.001), or Monitor(threshold=...)")  # fmt: skip
             options["threshold"] = float(scorer.threshold)
+        if scorer is not None and box is not None and scorer.features != box.features:
+            raise NetworkError("Monitor", f"a scorer of {scorer.features} features and a box of {box.features}",
+                               "both of the row that `inputs` makes", "fit both on the same columns")  # fmt: skip
+        _check_levels(options, scorer)
         vars(self).update(scorer=scorer, box=box, latch=bool(latch), lookback=lookback)
         self._assign(options)
+
+    def drive(self, name: str, source: Any) -> None:
+        if name == "fallback" and isinstance(source, float) and not math.isfinite(source):
+            raise NetworkError(f"{self}.fallback", f"{source}", "a finite number or a signal",
+                               "leave it unwired: then the last value stays")  # fmt: skip
+        super().drive(name, source)
+        if name == "inputs":
+            widths = [_width(one) for one in (source if isinstance(source, tuple) else (source,))]
+            if None not in widths:
+                self.check_width(sum(width or 0 for width in widths), f"{self}.inputs")
+
+    def check_width(self, width: int, where: str) -> None:
+        """Raise NetworkError unless rows of this many features are those that the scorer and the box were fitted on."""
+        for name in ("scorer", "box"):
+            one = vars(self)[name]
+            if one is not None and one.features != width:
+                raise NetworkError(where, f"rows of {width} features", f"{one.features}, on which the {name} {one} was "
+                                   "fitted", "watch the columns of the rows given to fit, in their order")  # fmt: skip
 
     @classmethod
     def around(
@@ -154,6 +178,7 @@ class Monitor(Block):
         scorer, box, lookback = (vars(self)[name] for name in ("scorer", "box", "lookback"))
         like = last  # the shape of the result
         row = _row(inputs, age)
+        self.check_width(int(row.shape[1]), f"{self}.inputs")
         result = result.to(last.dtype)
 
         usable = _every(result.isfinite())
@@ -213,6 +238,35 @@ class Monitor(Block):
             before=torch.where(_like(usable, like), result, before),
             gap=gap, moved=moved, past=past,
         )  # fmt: skip
+
+
+def _check_levels(options: Mapping[str, Any], scorer: Scorer | None) -> None:
+    """Raise NetworkError for bounds that nothing is between, and a hysteresis that no score gets below."""
+    known = {name: value for name, value in options.items() if isinstance(value, int | float | Tensor)}
+    low, high = (torch.as_tensor(known.get(name, edge)) for name, edge in (("low", -math.inf), ("high", math.inf)))
+    if bool((low > high).any()):
+        raise NetworkError("Monitor", f"low={known.get('low')} above high={known.get('high')}", "low <= high",
+                           "exchange them: the result is found where it is outside of low to high")  # fmt: skip
+    band = torch.as_tensor(known.get("hysteresis", 0.0))
+    threshold = torch.as_tensor(known.get("threshold", math.inf))
+    if bool((~(band >= 0) | band.isinf()).any()):
+        raise NetworkError("Monitor", f"hysteresis={known['hysteresis']}", "a finite number, zero or more",
+                           "a part of the threshold, such as hysteresis=0.1 * threshold")  # fmt: skip
+    signed = scorer is None or isinstance(scorer, Energy)  # all other scores are zero or more
+    if not signed and bool((band > threshold).any()):
+        raise NetworkError("Monitor", f"hysteresis={known['hysteresis']} above threshold={known.get('threshold')}",
+                           "at most the threshold", "a smaller one: no score gets below threshold - hysteresis, so the "
+                           "monitor would never go back")  # fmt: skip
+
+
+def _width(source: Any) -> int | None:
+    """How many features a wired signal has; None while its shape is open."""
+    if isinstance(source, Port):
+        shape = getattr(type(source.owner).declared().get(source.name), "shape", None)
+        return None if shape is None else math.prod(shape)
+    if isinstance(source, Tensor):
+        return source.numel()
+    return 1 if isinstance(source, int | float) else None
 
 
 def _row(inputs: tuple[Tensor, ...], like: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -11,6 +12,7 @@ from simdl.declarations import Input, Output
 from simdl.diagram import Diagram
 from simdl.errors import NetworkError
 from simdl.methods import OutputMethod
+from simdl.networks.layers import first_width
 from simdl.networks.monitor import Monitor
 from simdl.networks.network import Network
 from simdl.port import Port, stack
@@ -66,7 +68,7 @@ class Monitored(Diagram):
         return made
 
     def __reduce__(self) -> Any:
-        return _remade, (type(self).ports,), vars(self)
+        return _remade, (type(self).ports,), self.__getstate__()
 
 
 def monitored(
@@ -99,6 +101,9 @@ def monitored(
         if missing:
             raise NetworkError(where, f"the fallback has no output {', '.join(missing)}", ", ".join(chosen),
                                names=_outputs(fallback))  # fmt: skip
+    elif fallback is not None and not _is_number(fallback):
+        raise NetworkError(f"{where}: fallback", f"{fallback!r}", "a block, a finite number, or None",
+                           "fallback=None: the last value stays")  # fmt: skip
     ports: Ports = {name: copy.copy(one) for part in (fallback, network) for name, one in _inputs(part).items()}
     if options.get("latch"):
         ports["rearm"] = Input(dtype="bool", shape=(), default=False)
@@ -117,7 +122,21 @@ def monitored(
 
         options = {**options, "start": torch.zeros(shape, dtype=torch.float64)}
     monitor = kind(**{**clock, **options})
+    if isinstance(network, Network) and rows == list(network._plan.inputs) and len(rows) == 1:
+        one = network._plan.inputs[rows[0]]
+        width = math.prod(one.shape) if one.shape is not None else first_width(vars(network)["module"])
+        if width is not None:
+            monitor.check_width(width, f"{where}.{rows[0]}")
     return cast(Any, _class_of(ports))(network, monitor, fallback, rows, chosen)  # type: ignore[no-any-return]
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool | str):
+        return False
+    try:
+        return math.isfinite(float(value))
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        return False
 
 
 def _inputs(block: Any) -> dict[str, Input]:

@@ -119,7 +119,7 @@ class Place(Diagram):
         return made
 
     def __reduce__(self) -> Any:
-        return _replaced, (type(self).slot,), vars(self)
+        return _replaced, (type(self).slot,), self.__getstate__()
 
 
 def _class_of(slot: Slot) -> type[Place]:

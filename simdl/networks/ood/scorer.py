@@ -46,6 +46,10 @@ class Scorer(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
+        """The score. Raises NetworkError for rows of another width, which would broadcast."""
+        if x.ndim != 2 or x.shape[1] != self.features:
+            raise NetworkError(f"{self}", f"rows of shape {tuple(x.shape)}", f"(lanes, {self.features}), as it was "
+                               "fitted on", "the columns of the rows given to fit, in their order")  # fmt: skip
         return self.score(x)
 
     def scores(self, x: Tensor) -> Tensor:
