@@ -518,6 +518,32 @@ def test_callback_loads_once_and_says_what_does_not_fit() -> None:
         Callback(lambda: None, predict=lambda model, x: x, inputs="x", outputs="y")
 
 
+def missing_file() -> Any:
+    with open("/nowhere/model.pkl") as file:
+        return file.read()
+
+
+def divided(model: Any, x: Any) -> Any:
+    return 1 // 0
+
+
+def test_what_load_raises_names_the_block_and_the_function() -> None:
+    with pytest.raises(NetworkError, match="Callback: load: missing_file raised FileNotFoundError: .*nowhere") as error:
+        Callback(missing_file, predict=lambda model, x: x, inputs="x", outputs="y", period="1 s")
+    assert isinstance(error.value.__cause__, FileNotFoundError)
+
+
+@pytest.mark.parametrize("engine", ["torch", "native"])
+@pytest.mark.parametrize("name", ["preprocess", "predict", "postprocess"])
+def test_what_a_function_raises_names_the_block_and_the_function(name: str, engine: str) -> None:
+    fine = {"preprocess": lambda a, b: a, "predict": lambda model, x: x, "postprocess": lambda y: y}
+    raising = divided if name == "predict" else lambda *values: 1 // 0
+    net = Callback(lambda: None, inputs=("a", "b"), outputs="y", period="1 s", **{**fine, name: raising})
+    with pytest.raises(SimdlError, match=rf"block: {name}: .* raised ZeroDivisionError: ") as error:
+        simulate(Wired(net), until=1.0, engine=engine)
+    assert isinstance(error.value, NetworkError) and (name != "predict" or "divided raised" in str(error.value))
+
+
 class Wired(Diagram):
     y = Output()
 

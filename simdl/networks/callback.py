@@ -12,7 +12,7 @@ from torch import Tensor
 from simdl.block import Block
 from simdl.clock import Duration
 from simdl.declarations import Input, Output
-from simdl.errors import NetworkError
+from simdl.errors import NetworkError, SimdlError
 from simdl.networks.plan import Plan
 from simdl.networks.ports import Ins, Outs, flat_result, inputs_of, outputs_of, run_dtype, split_result, stacked
 from simdl.port import Port
@@ -40,7 +40,7 @@ class Callback(_Options):
     pure: equal inputs give equal outputs, each lane from its own row; what a model remembers is an output, wired back
     to an input through a UnitDelay. No gradients flow through it, and it runs in
     torch only; the native engine calls it.
-    Raises NetworkError for results that do not fit the outputs.
+    Raises NetworkError for results that do not fit the outputs, and for what one of the functions raises.
 
     >>> import torch
     >>> double = Callback(lambda: 2.0, predict=lambda model, x: model * x, inputs="x", outputs="y", period="1 s")
@@ -92,7 +92,21 @@ class Callback(_Options):
         if period is None and rate is None:
             raise NetworkError(str(self), "no period: a model does not inherit continuous time", "period= or rate=")
         self._assign({"period": period, "rate": rate, **values})
-        vars(self).update(model=load(), _preprocess=preprocess, _predict=predict, _postprocess=postprocess)
+        model = self._asked("load", load)
+        vars(self).update(model=model, _preprocess=preprocess, _predict=predict, _postprocess=postprocess)
+
+    def _asked(self, name: str, function: Callable[..., Any], *values: Any) -> Any:
+        """What a function of the user's returns; what it raises, as a NetworkError that says whose it is."""
+        try:
+            return function(*values)
+        except SimdlError:
+            raise
+        except Exception as error:
+            called = getattr(function, "__qualname__", repr(function))
+            shapes = ", ".join(str(value.shape) for value in values if isinstance(value, np.ndarray))
+            raise NetworkError(f"{self}: {name}", f"{called} raised {type(error).__name__}: {error}",
+                               "what the block computes with", f"a {name} that takes arrays {shapes}" if shapes
+                               else f"a {name} that runs without an error") from error  # fmt: skip
 
     def _step(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         plan = self._plan
@@ -100,9 +114,10 @@ class Callback(_Options):
         dtype, device, lanes = run_dtype(inputs), inputs[0].device, inputs[0].shape[0]
         prepare = cast(Any, vars(self)["_preprocess"])
         given = _arrays(inputs) if prepare else _arrays([stacked(inputs, dtype)])
-        result = vars(self)["_predict"](self.model, prepare(*given) if prepare else given[0])
+        row = self._asked("preprocess", prepare, *given) if prepare else given[0]
+        result = self._asked("predict", vars(self)["_predict"], self.model, row)
         finish = vars(self)["_postprocess"]
-        result = finish(result) if finish else result
+        result = self._asked("postprocess", finish, result) if finish else result
         tensors = flat_result(_tensors(result), list(plan.outputs), str(self))
         found = split_result(tensors, plan.outputs, lanes, str(self))
         return {
