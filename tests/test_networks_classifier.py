@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from simdl import Diagram, Input, ModelCard, Output, Recurrent, simulate
 from simdl.errors import ModelError, NetworkError, RunError
-from simdl.networks import Classes, Classifier, Network, load, save
+from simdl.networks import Classes, Classifier, Network, Window, load, save
 from simdl.networks.architecture import mlp
 from simdl.requirements import always
 from tests.network_player import ENGINES, Played, alone, play
@@ -149,6 +149,35 @@ def test_a_name_that_is_none_is_refused() -> None:
 def test_labels_that_do_not_fit_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(NetworkError, match=message):
         Classifier(features(), inputs="x", period="1 s", **options)
+
+
+class Centred(nn.Module):
+    """Probabilities at zero, and nowhere else."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :3] + 1 / 3
+
+
+@pytest.mark.parametrize("module", [features(), nn.Sequential(features(), nn.Sigmoid()), Centred()])
+@pytest.mark.parametrize("more", [{}, {"window": Window(length=1)}])
+def test_probabilities_that_are_none_are_refused(module: nn.Module, more: dict[str, Any]) -> None:
+    options: dict[str, Any] = dict(labels=LABELS, inputs={"x": Input(shape=(4,))}, period="1 s", **more)
+    if more and isinstance(module, Centred):
+        module = nn.Sequential(nn.Flatten(), module)
+    with pytest.raises(NetworkError, match="probabilities=True, and the module returned .*sum to(.|\n)*"
+                       "fix: probabilities=False"):  # fmt: skip
+        Classifier(module, probabilities=True, **options)
+    Classifier(module, **options)
+
+
+def test_probabilities_of_a_network_with_memory_are_checked_too() -> None:
+    def made(head: nn.Module) -> Recurrent:
+        options: dict[str, Any] = dict(inputs={"x": Input(shape=(4,))}, period="1 s", result=Classes(LABELS, True))
+        return Recurrent(nn.GRU(4, 5, batch_first=True), head=head, **options)
+
+    with pytest.raises(NetworkError, match="fix: probabilities=False"):
+        made(nn.Linear(5, 3))
+    assert "its own probabilities" in str(made(nn.Sequential(nn.Linear(5, 3), nn.Softmax(-1)))._plan.result)
 
 
 def test_the_card_keeps_the_labels(tmp_path: Path) -> None:

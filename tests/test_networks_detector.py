@@ -160,6 +160,44 @@ def test_what_is_not_finite_is_no_detection() -> None:
     assert count.tolist() == [1] and bool(boxes.isfinite().all()) and scores[0].tolist() == [0.9, 0.0, 0.0]
 
 
+class Labelled(nn.Module):
+    """A box with a label that is given, as dense tensors or as a list of dicts; label 0 where nothing is."""
+
+    def __init__(self, dicts: bool, shift: int = 0) -> None:
+        super().__init__()
+        self.dicts, self.shift = dicts, shift
+
+    def forward(self, x: Tensor) -> Any:
+        boxes = torch.zeros(x.shape[0], 2, 4, dtype=x.dtype) + torch.tensor([0.0, 0.0, 4.0, 4.0], dtype=x.dtype)
+        scores = torch.zeros_like(boxes[..., 0]) + torch.tensor([0.9, 0.8], dtype=x.dtype)
+        labels = x[:, :2].round().to(torch.int64) + self.shift
+        if not self.dicts:
+            return {"boxes": boxes, "scores": scores, "labels": labels}
+        return [{"boxes": b, "scores": s, "labels": n} for b, s, n in zip(boxes, scores, labels)]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("dicts", [False, True])
+def test_a_detection_of_no_class_is_dropped_and_covers_nothing(dicts: bool, engine: str) -> None:
+    x = torch.tensor([[[7.0, 0.0], [0.0, 7.0], [-1.0, -2.0], [7.0, 7.0], [1.0, 0.0]]], dtype=torch.float64)
+    net = Detector(Labelled(dicts), most=2, classes=("car", "bike"), inputs={"x": Input(shape=(2,))}, period="1 s")
+    run = play(net, x, engine, ("labels", "count", "scores"))
+    assert run["net.count"].values[0].tolist() == [1, 1, 0, 0, 2]
+    assert run["net.labels"].values[0].tolist() == [[0, -1], [0, -1], [-1, -1], [-1, -1], [1, 0]]
+    assert run["net.scores"].values[0, :, 0].tolist() == [0.8, 0.9, 0.0, 0.0, 0.9]
+
+
+@pytest.mark.parametrize("dicts", [False, True])
+@pytest.mark.parametrize("shift", [7, 1, -1])
+def test_labels_of_no_class_are_refused_when_the_block_is_made(dicts: bool, shift: int) -> None:
+    def made(**options: Any) -> Detector:
+        return Detector(Labelled(dicts, shift), most=2, inputs={"x": Input(shape=(2,))}, period="1 s", **options)
+
+    with pytest.raises(NetworkError, match=rf"the label {shift} for 1 classes\n.*labels 0 to 0\n.*fix: classes="):
+        made(classes=("car",))
+    assert made().step(torch.zeros(1, 2))["labels"].tolist() == [[shift, -1]]  # without names any label will do
+
+
 def test_names_of_classes_and_the_card() -> None:
     net = Detector(Dense(), most=4, gives="xywh", classes=("car", "bike", "dog"), inputs={"x": Input(shape=(6,))},
                    period="1 s")  # fmt: skip

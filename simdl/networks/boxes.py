@@ -28,6 +28,8 @@ class Boxes:
     (centre and size), in the module's pixels. threshold: the least score. overlap: of two boxes of one label whose
     intersection is more than this part of their union, the one with the lower score goes; None leaves all. candidates:
     how many of the best boxes are looked at. classes: names of the labels 0, 1, …; padding has the label -1.
+    With classes, a detection whose label is none of them is dropped, before suppression; a module that gives such
+    labels, at or above the threshold, for the samples with which it is tried when the block is made is refused.
     """
 
     most: int = 20
@@ -69,6 +71,8 @@ class Boxes:
         boxes, scores, labels = self._dense(result, where)
         boxes = corners(boxes, self.form)
         valid = (scores >= self.threshold) & boxes.isfinite().all(-1)
+        if self.classes:
+            valid = valid & ~self._unnamed(labels)
         ranked = torch.where(valid, scores, -torch.inf)
         order = ranked.sort(dim=-1, descending=True, stable=True)[1][:, : self.candidates]
         boxes, scores, labels, valid = taken(boxes, order), *(one.gather(1, order) for one in (scores, labels, valid))
@@ -85,6 +89,20 @@ class Boxes:
         boxes = torch.where(mask.unsqueeze(-1), given_as(boxes, self.gives), 0.0)
         labels, scores = torch.where(mask, labels, -1), torch.where(mask, scores, 0.0)
         return boxes, labels, scores, mask, mask.to(torch.int64).sum(-1)
+
+    def check(self, result: Any, where: str) -> None:
+        """Raise NetworkError for labels without a name in what the module returned for samples."""
+        _, scores, labels = self._dense(result, where)
+        wrong = labels[(scores >= self.threshold) & self._unnamed(labels)] if self.classes else labels[:0]
+        if wrong.numel():
+            n = len(self.classes)
+            raise NetworkError(where, f"the module returned the label {int(wrong.flatten()[0])} for {n} classes",
+                               f"labels 0 to {n - 1}", "classes= with a name for each label of the module; where its "
+                               'labels begin at 1, the first is a name for the background: classes=("none", ...)',
+                               )  # fmt: skip
+
+    def _unnamed(self, labels: Tensor) -> Tensor:
+        return (labels < 0) | (labels >= len(self.classes))
 
     def _dense(self, result: Any, where: str) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes (lanes, n, 4), scores and labels (lanes, n) of all forms that a module may return."""
@@ -116,7 +134,8 @@ class Boxes:
                 raise NetworkError(where, f"a detection with {', '.join(map(str, one))}", "boxes, scores and labels")
             boxes, scores = one["boxes"], one["scores"]
             labels = one["labels"].to(torch.int64) if "labels" in one else torch.zeros(len(scores), dtype=torch.int64)
-            best = scores.sort(descending=True, stable=True)[1][: self.candidates]
+            ranked = torch.where(self._unnamed(labels), -torch.inf, scores) if self.classes else scores
+            best = ranked.sort(descending=True, stable=True)[1][: self.candidates]
             spare = self.candidates - best.shape[0]
             pad = torch.nn.functional.pad
             rows.append((pad(boxes[best], (0, 0, 0, spare)), pad(scores[best], (0, spare), value=-torch.inf),

@@ -18,8 +18,9 @@ class Classes:
     """What a classifier returns, (lanes, classes), as the outputs predicted, scores and confidence.
 
     labels: the name of each class, in the module's order; probabilities: the module returns probabilities already;
-    without it they are the softmax of what it returns. predicted is the first of the largest scores, an enumeration
-    that shows its names in results; confidence is its score.
+    without it they are the softmax of what it returns. A module whose results for random samples, when the block is
+    made, are negative or do not sum to 1 within 1e-3 is refused. predicted is the first of the largest scores, an
+    enumeration that shows its names in results; confidence is its score.
     """
 
     labels: tuple[str, ...]
@@ -50,6 +51,20 @@ class Classes:
         row = result.reshape(result.shape[0], n)
         scores = row if self.probabilities else torch.softmax(row, -1)
         return scores.argmax(-1), scores, scores.amax(-1)
+
+    def check(self, result: Any, where: str) -> None:
+        """Raise NetworkError where probabilities were promised and the module returned something else for samples."""
+        if not self.probabilities:
+            return
+        scores = self.tensors(result, 0, where)[1]
+        sums = scores.sum(-1)
+        wrong = (scores < 0).any(-1) | ~((sums - 1).abs() <= 1e-3)
+        if bool(wrong.any()):
+            row = scores[wrong][0].tolist()
+            found = ", ".join(f"{value:.3g}" for value in row[:5]) + (", …" if len(row) > 5 else "")
+            raise NetworkError(where, f"probabilities=True, and the module returned {found}, which sum to "
+                               f"{float(sums[wrong][0]):.4g}", "numbers of zero or more that sum to 1",
+                               "probabilities=False, which takes the softmax of them")  # fmt: skip
 
     def __str__(self) -> str:
         return f"{len(self.labels)} classes, {'its own probabilities' if self.probabilities else 'softmax'}"

@@ -96,6 +96,12 @@ class Plan:
             return self.result.tensors(result, lanes, self.where)
         return flat_result(result, list(self.outputs), self.where)
 
+    def check(self, raw: Any) -> None:
+        """Raise NetworkError where what the module returned for samples is not what the result promises."""
+        check = getattr(self.result, "check", None)  # spreads and quantiles promise nothing
+        if check is not None:
+            check(raw, self.where)
+
     def add_policy(self, nan: str, shapes: Sequence[Shape | None] | None) -> None:
         """What is done about NaN; shapes: of the outputs and tapped layers, None while they are open."""
         if nan not in POLICIES:
@@ -306,8 +312,10 @@ def try_module(module: nn.Module, plan: Plan) -> list[Shape] | None:
         args = [torch.zeros((lanes, *row), **options)]
     try:
         with torch.no_grad(), training(module, False), tapped(module, plan.taps) as seen:
-            result = plan.returned(module(*plan.prepared(args)), lanes)
+            raw = module(*plan.prepared(args))
+            result = plan.returned(raw, lanes)
             captured = [seen[port] for port in plan.taps]
+        check_result(module, plan, raw, args)
     except NetworkError:
         raise
     except Exception as error:
@@ -323,6 +331,17 @@ def try_module(module: nn.Module, plan: Plan) -> list[Shape] | None:
             found = f"the layer gives {tuple(layer.shape)} for {lanes} lanes"
             raise NetworkError(f"{where}.{port}", found, "a row for each lane")
     return [tuple(value.shape[1:]) for value in (*values, *captured)]
+
+
+def check_result(module: nn.Module, plan: Plan, raw: Any, args: Sequence[Tensor]) -> None:
+    """Check what the module returned, `raw`, against what the result promises; of probabilities, for random samples
+    too, because zeros alone may sum to one by chance."""
+    plan.check(raw)
+    if getattr(plan.result, "probabilities", False):
+        generator = torch.Generator().manual_seed(0)
+        drawn = [torch.randn(a.shape, generator=generator).to(a) if a.is_floating_point() else a for a in args]
+        with torch.no_grad(), training(module, False):
+            plan.check(module(*plan.prepared(drawn)))
 
 
 def _typed(options: dict[str, Any], one: Input) -> dict[str, Any]:

@@ -120,7 +120,10 @@ class Recurrent(Network):
     @staticmethod
     def _shape_outputs(plan: Plan) -> None:
         found: Recurrence = plan.recurrence
-        result = found.sample() if plan.result is None else plan.returned(found.sample(), 2)
+        result = found.sample()
+        if plan.result is not None:
+            plan.check(result)
+            result = plan.returned(result, 2)
         for declared, value in zip(plan.outputs.values(), split_result(result, plan.outputs, 2, plan.where)):
             declared.shape = tuple(value.shape[1:])
 
