@@ -284,6 +284,42 @@ def test_an_axis_of_lanes_that_is_not_the_first(tmp_path: Path) -> None:
     assert_same(load_onnx(tmp_path / "net.onnx").module(given), given.relu())
 
 
+def written(path: Path, op: str, inputs: list[str], batch: int | str = "batch", **options: Any) -> Path:
+    """A file of one node over x (batch, 3), with an axis of 0 among its constants."""
+    from onnx import numpy_helper
+
+    axis = numpy_helper.from_array(torch.zeros((), dtype=torch.int64).numpy(), "axis")
+    x, y = (helper.make_tensor_value_info(name, 1, [batch, 3]) for name in "xy")
+    graph = helper.make_graph([helper.make_node(op, inputs, ["y"], "n", **options)], "g", [x], [y], [axis])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+    return path
+
+
+@pytest.mark.parametrize(("op", "inputs", "lacking"), [
+    ("CumSum", ["x"], "the input 'axis'"), ("CumSum", ["x", ""], "the input 'axis'"), ("Max", [], "1 inputs"),
+    ("Gather", ["x"], "the input 'indices'"), ("Concat", ["x", "x"], "the attribute 'axis'"),
+])  # fmt: skip
+def test_what_the_standard_requires_is_missed_by_name(op: str, inputs: list[str], lacking: str, tmp_path: Path) -> None:
+    with pytest.raises(NetworkError, match=f"{op} 'n': has not {lacking}"):
+        load_onnx(written(tmp_path / "net.onnx", op, inputs))
+
+
+MIXED: list[tuple[str, list[str], dict[str, int]]] = [
+    ("CumSum", ["x", "axis"], {}), ("CumSum", ["x", "axis"], {"reverse": 1}), ("Softmax", ["x"], {"axis": 0}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("op", "inputs", "options"), MIXED)
+def test_lanes_are_never_mixed_silently(op: str, inputs: list[str], options: dict[str, int], tmp_path: Path) -> None:
+    with pytest.raises(NetworkError, match="'y' of a lane changes with the inputs of another lane"):
+        load_onnx(written(tmp_path / "net.onnx", op, inputs, **options))
+    fixed = load_onnx(written(tmp_path / "fixed.onnx", op, inputs, 4, **options))
+    assert "4 lanes that depend on each other" in str(fixed)
+    x = torch.randn(4, 3)
+    sums = x.flip(0).cumsum(0).flip(0) if options.get("reverse") else x.cumsum(0)
+    assert_same(fixed.module(x), x.softmax(0) if op == "Softmax" else sums)
+
+
 def test_external_data_only_when_trusted_and_inside(tmp_path: Path) -> None:
     module = nn.Linear(2, 2)
     path = export(module, (torch.zeros(2, 2),), tmp_path / "net.onnx", external_data=True)

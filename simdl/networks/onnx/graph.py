@@ -105,6 +105,8 @@ def graph_of(model: Any, where: str, folder: Path | None, known: Mapping[str, An
         raise NetworkError(where, f"operators that are not converted: {', '.join(unknown[:40])}{some}",
                            "operators of feed-forward, convolutional, recurrent and attention networks",
                            "write them with standard operators where the model is made")  # fmt: skip
+    for node in nodes:
+        _check_complete(node, opset, where)
     inputs = tuple(_value(one, where) for one in proto.input if one.name not in constants)
     outputs = tuple(_value(one, where) for one in proto.output)
     defined = {*constants, *(one.name for one in inputs), ""}
@@ -119,6 +121,29 @@ def graph_of(model: Any, where: str, folder: Path | None, known: Mapping[str, An
     if not inputs or not outputs or lost:
         raise NetworkError(where, f"{len(inputs)} inputs, {len(outputs)} outputs, {lost} not made", "some of each")
     return Graph(inputs, outputs, _used(nodes, outputs), constants, opset, f"{model.producer_name:.40}")
+
+
+def _check_complete(node: Node, opset: int, where: str) -> None:
+    """Refuses a node without an input or attribute that the standard of its opset requires."""
+    from onnx import defs
+
+    try:
+        schema = defs.get_schema(node.op, opset, "")
+    except defs.SchemaError:  # newer than its opset
+        return
+    single = defs.OpSchema.FormalParameterOption.Single
+    lacking = [
+        f"the input {one.name!r}" for number, one in enumerate(schema.inputs)
+        if one.option == single and (number >= len(node.inputs) or not node.inputs[number])
+    ]  # fmt: skip
+    if not lacking and len(node.inputs) < schema.min_input:
+        lacking = [f"{schema.min_input} inputs"]
+    lacking += [f"the attribute {name!r}" for name, one in schema.attributes.items()
+                if one.required and name not in node.attributes]  # fmt: skip
+    if lacking:
+        raise NetworkError(f"{where}: {node.op} {node.name!r:.80}", f"has not {' and '.join(lacking)}",
+                           f"what the standard requires in opset {opset}",
+                           "onnx.checker.check_model(path) where the model is made")  # fmt: skip
 
 
 def _define(constants: dict[str, Tensor], name: str, value: Tensor, where: str) -> None:

@@ -19,6 +19,7 @@ from simdl.networks.comparison import Comparison, compare_outputs, samples_of
 from simdl.networks.imported import Imported
 from simdl.networks.onnx.executors import Evaluator, Executed, Session
 from simdl.networks.onnx.graph import Graph, read_graph
+from simdl.networks.onnx.lanes import LANES, check_lanes
 from simdl.networks.onnx.layout import TRIED, Layout, fake, fixed_layout, layout_of, outputs_of, placed
 from simdl.networks.onnx.modules import Carried, Converted, Fed
 from simdl.networks.onnx.operators import OPERATORS
@@ -61,13 +62,13 @@ def load_onnx(
         notes.append(f"exported for a batch of {fixed}; it takes any number of lanes")
     folder = str(Path(path).resolve().parent) if trusted else None
     try:
-        check = _compared(program, layout, widest, data, folder, where, notes)
+        check = _checked(program, layout, widest, data, folder, where, notes)
     except NetworkError:
         if fixed is None or layout.batch is not None:
             raise
         layout = fixed_layout(program, layout_of(graph, where), where)  # lanes of one batch look at each other
         notes[-1] = f"exported for {layout.batch} lanes that depend on each other, and called with that many"
-        check = _compared(program, layout, widest, data, folder, where, notes)
+        check = _checked(program, layout, widest, data, folder, where, notes)
     if executor == "onnxruntime":
         session = Session(data, graph, where, folder)
         module: nn.Module = Executed(session, Layout(layout.axes, layout.shapes, fixed, layout.ends, layout.outputs))
@@ -93,6 +94,21 @@ def _check_work(program: Program, layout: Layout, where: str) -> int:
     if sum(sizes) > _NUMBERS * lanes:
         raise NetworkError(where, f"{sum(sizes)} numbers in all values together", f"{_NUMBERS} a lane")
     return max(1, *sizes, *(math.prod(shape) * lanes for shape in layout.tried())) // lanes
+
+
+def _checked(
+    program: Program, layout: Layout, widest: int, data: bytes, folder: str | None, where: str, notes: list[str]
+) -> Comparison | None:
+    """The comparison with an executor; raises NetworkError for lanes that change each other where any number runs."""
+    told = list(notes)
+    check = _compared(program, layout, widest, data, folder, where, notes)
+    if layout.batch is None:
+        try:
+            check_lanes(program, layout, _inputs(program.graph, layout, LANES), where)
+        except NetworkError:
+            notes[:] = told
+            raise
+    return check
 
 
 def _compared(

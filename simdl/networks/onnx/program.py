@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,13 +25,15 @@ class Program(nn.Module):
     """The nodes of a graph, run on tensors in the layout of the file: forward(*inputs) -> tuple of outputs.
 
     Weights keep their names, with other characters as `_`, and their float type. adapted: numbers of the nodes whose
-    fixed batch size follows the lanes. Sizes are computed from shapes while it runs, never from what lanes hold.
+    fixed batch size follows the lanes. observer: is given each node's evaluation to run and what it uses. Sizes are
+    computed from shapes while it runs, never from what lanes hold.
     """
 
     def __init__(self, graph: Graph, where: str) -> None:
         super().__init__()
         self.graph, self.where = graph, where
         self.adapted: frozenset[int] = frozenset()
+        self.observer: Callable[[Program, Callable[[], None], Operands, Mapping[str, Any]], None] | None = None
         self.stateful = tuple(n for n, node in enumerate(graph.nodes) if node.op in RECURRENT)
         used = {name for node in graph.nodes for name in node.inputs} | {value.name for value in graph.outputs}
         self.names: dict[str, str] = {}
@@ -75,7 +79,10 @@ class Program(nn.Module):
                                 lanes if number in self.adapted else None)  # fmt: skip
             if node.op in RECURRENT:
                 operands.state = None if states is None else states[len(after)]
-            self._one(operands, values)
+            if self.observer is None:
+                self._one(operands, values)
+            else:
+                self.observer(self, partial(self._one, operands, values), operands, values)
             if node.op in RECURRENT:
                 after.append(operands.after)
             if sizes is not None:
