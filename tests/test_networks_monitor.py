@@ -443,6 +443,8 @@ class TestAround:
         (lambda: Monitor.around(Network(nn.Linear(2, 1), period=1), box=three()), ("rows of 2 features", "3,")),
         (lambda: Monitor(low=1.0, high=-1.0, period=1), ("low=1.0 above high=-1.0", "low <= high", "fix:")),
         (lambda: Monitor(low=torch.tensor([0.0, 2.0]), high=1.0, period=1), ("low <= high",)),
+        (lambda: Monitor(low=[0.0, 2.0], high=1.0, period=1), ("low=[0.0, 2.0] above high=1.0",)),
+        (lambda: Monitor(low=[0.0, 2.0], high=[1.0] * 3, period=1), ("low of shape (2,), high of shape (3,)",)),
         (lambda: Monitor(hysteresis=-0.1, period=1), ("hysteresis=-0.1", "zero or more", "fix:")),
         (lambda: Monitor(hysteresis=math.nan, period=1), ("hysteresis=nan", "zero or more")),
         (lambda: Monitor(hysteresis=math.inf, period=1), ("hysteresis=inf", "a finite number")),

@@ -16,7 +16,7 @@ from simdl.errors import NetworkError
 from simdl.methods import initial, tick
 from simdl.networks.ood.energy import Energy
 from simdl.networks.ood.scorer import Scorer
-from simdl.port import Port
+from simdl.port import Port, Signal
 
 if TYPE_CHECKING:
     from simdl.networks.monitored import Monitored
@@ -242,8 +242,12 @@ class Monitor(Block):
 
 def _check_levels(options: Mapping[str, Any], scorer: Scorer | None) -> None:
     """Raise NetworkError for bounds that nothing is between, and a hysteresis that no score gets below."""
-    known = {name: value for name, value in options.items() if isinstance(value, int | float | Tensor)}
+    known = {name: options[name] for name in ("low", "high", "hysteresis", "threshold")
+             if name in options and _are_numbers(options[name])}  # fmt: skip
     low, high = (torch.as_tensor(known.get(name, edge)) for name, edge in (("low", -math.inf), ("high", math.inf)))
+    if low.ndim and high.ndim and low.shape != high.shape:
+        raise NetworkError("Monitor", f"low of shape {tuple(low.shape)}, high of shape {tuple(high.shape)}",
+                           "numbers, or both of the shape of the result")  # fmt: skip
     if bool((low > high).any()):
         raise NetworkError("Monitor", f"low={known.get('low')} above high={known.get('high')}", "low <= high",
                            "exchange them: the result is found where it is outside of low to high")  # fmt: skip
@@ -257,6 +261,16 @@ def _check_levels(options: Mapping[str, Any], scorer: Scorer | None) -> None:
         raise NetworkError("Monitor", f"hysteresis={known['hysteresis']} above threshold={known.get('threshold')}",
                            "at most the threshold", "a smaller one: no score gets below threshold - hysteresis, so the "
                            "monitor would never go back")  # fmt: skip
+
+
+def _are_numbers(value: Any) -> bool:
+    """Whether it is numbers and not a signal; what is neither, the parameter itself refuses."""
+    if isinstance(value, Signal | str):
+        return False
+    try:
+        return not torch.as_tensor(value).is_complex()
+    except (TypeError, ValueError, RuntimeError):
+        return False
 
 
 def _width(source: Any) -> int | None:
