@@ -14,7 +14,7 @@
     classifier, detector   Classifier, Detector: labels and boxes of what a module returns (classes, boxes)
     layout                 Layout: images and other arrays, scaled, resized and turned
     callback               Callback: any Python model
-    monitor, monitored     Monitor: a network watched at run time, with a fallback
+    monitor, monitored     Monitor: a network watched at run time, with a fallback (levels: checked when it is made)
     uncertainty, spread    Ensemble, MCDropout, Quantile, Gaussian: networks that say how sure they are
     coverage               calibration: whether they are as sure as they should be; conformal scaling
     state_space            NeuralStateSpace: a network as the right-hand side of a differential equation
