@@ -150,3 +150,103 @@ def test_the_command_prints_it_and_its_json_holds_the_same(tmp_path: Path) -> No
     found = json.loads(CliRunner().invoke(program, ["network", str(tmp_path / "net.pt2"), "--json"]).stdout)
     assert found["macs"] == 64 + 64 * 64 + 64 and found["format"] == "torch.export"
     assert any("no model card" in text for text in found["warnings"])
+
+
+class Sequence(nn.Module):
+    """Two recurrent layers along a window, and a head of the last sample."""
+
+    def __init__(self, kind: str, bias: bool = True) -> None:
+        super().__init__()
+        self.cells = getattr(nn, kind)(3, 8, num_layers=2, batch_first=True, bias=bias)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.head(self.cells(x)[0][:, -1])
+        return out
+
+
+def written(module: nn.Module, path: Path, shape: tuple[int, ...], lanes: int | None = None) -> Path:
+    """A module in a file, for any number of lanes or for one number."""
+    example = (torch.zeros(lanes or 2, *shape),)
+    axes: Any = None if lanes else ({0: torch.export.Dim.DYNAMIC},)
+    if path.suffix == ".onnx":
+        torch.onnx.export(module.eval(), example, path, dynamo=True, verbose=False, external_data=False,
+                          dynamic_shapes=axes)  # fmt: skip
+    else:
+        torch.export.save(torch.export.export(module.eval(), example, dynamic_shapes=axes), path)
+    return path
+
+
+@pytest.mark.parametrize("end", [".pt2", ".onnx"])
+@pytest.mark.parametrize("kind,gates", [("GRU", 3), ("LSTM", 4), ("RNN", 1)])
+def test_recurrent_calls_in_a_file_count_every_sample_of_the_window(
+    tmp_path: Path, kind: str, gates: int, end: str
+) -> None:
+    module = Sequence(kind)
+    found = analyse(written(module, tmp_path / f"net{end}", (7, 3)), period="2 s", repeats=3)
+    layers = [gates * 8 * (3 + 8), gates * 8 * (8 + 8)]
+    assert found.macs == 7 * sum(layers) + 8 * 2 == sum(row.macs or 0 for row in found.layers)
+    assert sum(row.parameters for row in found.layers) == found.parameters
+    assert found.layers[-1].macs == 16 and found.layers[-1].shape == (2,) and found.not_counted == ()
+    if end == ".pt2":
+        assert [(row.path, row.macs) for row in found.layers] == [("cells", 7 * sum(layers)), ("head", 16)]
+        assert found.parameters == sum(p.numel() for p in module.parameters())
+        assert [row.shape for row in found.layers] == [(7, 8), (2,)]
+    if (kind, end) != ("RNN", ".onnx"):  # torch writes that one as products sample by sample
+        assert found.kind == "window" and found.receptive_ticks == 7 and found.receptive_seconds == 6 * 2.0
+
+
+def test_a_recurrent_call_without_biases_has_the_same_products(tmp_path: Path) -> None:
+    found = analyse(written(Sequence("LSTM", bias=False), tmp_path / "net.pt2", (5, 3)), repeats=3)
+    assert found.macs == 5 * 32 * (3 + 8 + 8 + 8) + 16 and found.layers[0].parameters == 32 * (3 + 8 + 8 + 8)
+
+
+@pytest.mark.parametrize("end", [".pt2", ".onnx"])
+def test_a_file_has_the_rows_of_the_module_it_was_written_from(tmp_path: Path, end: str) -> None:
+    module = nn.Sequential(nn.Conv1d(6, 4, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 7, 5), nn.Linear(5, 1))
+    for lanes in (None, 3):
+        found = analyse(written(module, tmp_path / f"net{lanes}{end}", (6, 15), lanes), repeats=3)
+        rows = [row for row in found.layers if row.macs]
+        assert [row.macs for row in rows] == [4 * 6 * 3 * 7, 4 * 7 * 5, 5] and found.macs == 504 + 140 + 5
+        assert [row.shape for row in rows] == [(4, 7), (5,), (1,)] and [r.bytes for r in rows] == [4 * 28, 20, 4]
+        assert sum(row.parameters for row in found.layers) == sum(p.numel() for p in module.parameters())
+        if end == ".pt2":
+            assert [row.path for row in rows] == ["0", "3", "4"] and found.receptive_ticks == 15
+
+
+def test_weights_that_are_used_twice_are_parameters_once_and_products_twice(tmp_path: Path) -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.line, self.vector = nn.Linear(4, 4), nn.Parameter(torch.ones(4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.line(self.line(x)) @ self.vector
+
+    module = Twice()
+    found = analyse(written(module, tmp_path / "net.pt2", (4,)), repeats=3)
+    assert [(row.parameters, row.macs) for row in found.layers] == [(20, 16), (0, 16), (4, 4)] and found.macs == 36
+    block = Network(module, inputs={"x": Input(shape=(4,))}, period="1 s")
+    assert analyse_network(block, repeats=3).macs == 36
+
+
+def test_what_is_not_counted_is_named_in_place_of_a_number(tmp_path: Path) -> None:
+    class Spectrum(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.line = nn.Linear(5, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = self.line(torch.fft.rfft(x).abs())
+            return out
+
+    path = written(Spectrum(), tmp_path / "net.pt2", (8,))
+    found = analyse(path, repeats=3)
+    assert found.macs is None and found.not_counted == ("aten._fft_r2c",)
+    assert [row.macs for row in found.layers] == [None, 5]
+    text = CliRunner().invoke(program, ["network", str(path)]).output
+    assert "parameters 6, not counted: aten._fft_r2c" in text and "multiply-accumulates" not in text
+    block = Network(Spectrum(), inputs={"x": Input(shape=(8,))}, outputs={"y": Output(shape=(1,))}, period="1 s")
+    assert analyse_network(block, repeats=3).not_counted == ("aten._fft_r2c",)
+    line = written(nn.Linear(2, 1), tmp_path / "line.onnx", (2,))
+    assert analyse(line, executor="onnxruntime", repeats=3).macs is None and analyse(line, repeats=3).macs == 2

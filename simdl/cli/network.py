@@ -35,12 +35,15 @@ def command(file: Path, period: Any, factory: str | None) -> None:
     every = f" every {found.period}" if found.period else ""
     click.echo(f"{found.source} ({found.format}, {found.kind}, {found.dtype}): {', '.join(found.inputs)} -> "
                f"{', '.join(found.outputs)}{every}\n")  # fmt: skip
-    rows = [[row.path, row.kind, " x ".join(map(str, row.shape)) or "1", row.parameters, row.macs, row.bytes]
+    rows = [[row.path, row.kind, " x ".join(map(str, row.shape)) or "1", row.parameters,
+             "not counted" if row.macs is None else row.macs, row.bytes]
             for row in found.layers]  # fmt: skip
     click.echo(Table.of("", ["layer", "kind", "output", "parameters", "MACs", "bytes"], rows).to_text())
     reach = "without limit" if found.receptive_ticks is None else f"{found.receptive_ticks} ticks"
     reach += f" ({found.receptive_seconds:g} s)" if found.receptive_seconds is not None else ""
-    click.echo(f"\nparameters {found.parameters}, {found.macs} multiply-accumulates a tick and lane")
+    macs = f"not counted: {', '.join(found.not_counted)}" if found.macs is None else (
+        f"{found.macs} multiply-accumulates a tick and lane")  # fmt: skip
+    click.echo(f"\nparameters {found.parameters}, {macs}")
     click.echo(f"memory: weights {_size(found.weight_bytes)}, activations of a lane {_size(found.activation_bytes)}")
     click.echo(f"looks back: {reach}")
     for one in found.latency:

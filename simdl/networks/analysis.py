@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor, fx, nn
 
 from simdl.clock import SECOND, Duration, clock
 from simdl.networks.call import kind_of, training
@@ -21,7 +20,10 @@ from simdl.networks.card import ModelCard, rate_text
 from simdl.networks.imported import Imported
 from simdl.networks.layers import first_width
 from simdl.networks.network import Network
+from simdl.networks.onnx.executors import Executed
+from simdl.networks.onnx.program import Program
 from simdl.networks.opening import open_network
+from simdl.networks.products import Counter, Graphs, Row, graph_rows, node_rows, weight_products
 
 SAMPLES = 256
 REPEATS = 200
@@ -32,13 +34,14 @@ _BOUNDED = (nn.Tanh, nn.Sigmoid, nn.Hardtanh, nn.Hardsigmoid, nn.Softsign)
 @dataclass(frozen=True)
 class LayerRow:
     """One part of a network: its path, kind, output shape of one lane, parameters of its own, and multiply-accumulates
-    and bytes of output of one evaluation for one lane."""
+    and bytes of output of one evaluation for one lane. macs: None where they are not counted. In programs of
+    torch.export and ONNX files parts are calls that use weights or make products."""
 
     path: str
     kind: str
     shape: tuple[int, ...]
     parameters: int
-    macs: int
+    macs: int | None
     bytes: int
 
 
@@ -54,9 +57,10 @@ class Latency:
 
 @dataclass(frozen=True)
 class Analysis:
-    """macs: of one tick and one lane; weight_bytes: parameters and buffers; activation_bytes: the outputs of all layers
-    for one lane; receptive: how far back an output looks, in ticks (None: without limit) and seconds (None without a
-    period); warnings: what looks wrong."""
+    """macs: of one tick and one lane, None when not_counted names operators with products that are not counted;
+    weight_bytes: parameters and buffers; activation_bytes: the outputs of all layers
+    for one lane; receptive: how far back an output looks, in ticks (None: without limit; the samples of a window that
+    is a port count as ticks) and seconds (None without a period); warnings: what looks wrong."""
 
     source: str
     format: str
@@ -67,13 +71,14 @@ class Analysis:
     period: str
     layers: tuple[LayerRow, ...]
     parameters: int
-    macs: int
+    macs: int | None
     weight_bytes: int
     activation_bytes: int
     receptive_ticks: int | None
     receptive_seconds: float | None
     latency: tuple[Latency, ...]
     warnings: tuple[str, ...]
+    not_counted: tuple[str, ...] = ()
 
     def twin(self) -> dict[str, Any]:
         return {"schema": "simdl-network-1", **asdict(self)}
@@ -97,28 +102,30 @@ def analyse_network(given: Network | Imported, *, period: Duration | None = None
     block = given if isinstance(given, Network) else _block(given, period)
     plan, module, card = block._plan, block.module, block._plan.card
     inputs = _inputs(block, SAMPLES)
-    rows = _layers(block, module, [value[:1] for value in inputs])
+    rows, samples = _layers(block, module, inputs)
+    macs, unknown = _macs(block, inputs)
     parameters = list({id(p): p for p in module.parameters()}.values())
     tensors = [*parameters, *{id(b): b for b in module.buffers()}.values()]
     recurrent = plan.recurrence is not None
     ticking = card.clock if card is not None else block.clock
     if card is None and about is not None and period is None:
         ticking = None
-    reach = _reach(block)
+    reach = _reach(block, samples)
+    windowed = plan.window is not None or (reach or 1) > 1
     seconds = None
     if ticking is not None and reach is not None:
         seconds = float(Fraction(ticking.numerator, ticking.denominator * SECOND) * (reach - 1))
     dtype = kind_of(module)[0]
     return Analysis(
         source=about.source if about else str(block), format=about.format if about else "block",
-        kind="recurrent" if recurrent else "window" if plan.window else "feed-forward",
+        kind="recurrent" if recurrent else "window" if windowed else "feed-forward",
         dtype=str(dtype).removeprefix("torch.") if dtype else "none", inputs=_ports(plan.inputs, card and card.inputs),
         outputs=_ports(plan.outputs, card and card.outputs), period=rate_text(ticking) if ticking else "",
-        layers=tuple(rows), parameters=sum(p.numel() for p in parameters), macs=_macs(block, inputs),
+        layers=tuple(rows), parameters=sum(p.numel() for p in parameters), macs=None if unknown else macs,
         weight_bytes=sum(t.numel() * t.element_size() for t in tensors),
         activation_bytes=sum(row.bytes for row in rows), receptive_ticks=reach, receptive_seconds=seconds,
         latency=tuple(_latency(block, lanes, max(3, repeats // (1 if lanes == 1 else 10))) for lanes in (1, 1000)),
-        warnings=tuple(_warnings(block, card, about, dtype, inputs, period)),
+        warnings=tuple(_warnings(block, card, about, dtype, inputs, period)), not_counted=tuple(sorted(unknown)),
     )  # fmt: skip
 
 
@@ -190,10 +197,12 @@ def _evaluated(block: Network, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
 
 @contextmanager
 def _watched(module: nn.Module, keep: Any) -> Iterator[None]:
-    """Calls keep(path, part, args, result) for every leaf of a module."""
-    handles = []
+    """Calls keep(path, part, args, result) for every leaf of a module; a traced program is one."""
+    handles, inside = [], set[nn.Module]()
     for path, part in module.named_modules(remove_duplicate=True):
-        if not any(True for _ in part.children()):
+        if isinstance(part, Graphs):
+            inside.update(one for one in part.modules() if one is not part)
+        if part not in inside and (isinstance(part, Graphs) or not any(True for _ in part.children())):
             hook = lambda p, args, result, path=path: keep(path, p, args, result)  # noqa: E731
             handles.append(part.register_forward_hook(hook))
     try:
@@ -208,6 +217,8 @@ def _once(block: Network, inputs: Sequence[Tensor], keep: Any) -> None:
     call = block._call
     kept = call.mode, call.chunk, call.only
     call.mode, call.chunk = "fast", None
+    if call.only == inputs[0].shape[0]:
+        call.only = None
     try:
         with training(block.module, False), _watched(block.module, keep):
             _evaluated(block, inputs)
@@ -215,21 +226,36 @@ def _once(block: Network, inputs: Sequence[Tensor], keep: Any) -> None:
         call.mode, call.chunk, call.only = kept
 
 
-def _layers(block: Network, module: nn.Module, inputs: Sequence[Tensor]) -> list[LayerRow]:
+def _layers(block: Network, module: nn.Module, inputs: Sequence[Tensor]) -> tuple[list[LayerRow], set[int]]:
+    """A row for each part, and the lengths of the sequences that calls in graphs go along."""
     rows: list[LayerRow] = []
+    samples: set[int] = set()
+    lanes = block._call.only or 1
+
+    def put(path: str, kind: str, tensors: Sequence[Tensor], parameters: int, macs: int | None) -> None:
+        shape = tuple(tensors[0].shape[1:]) if tensors else (0,)
+        size = sum(one.numel() * one.element_size() for one in tensors)
+        rows.append(LayerRow(path or "(itself)", kind, shape, parameters, None if macs is None else macs // lanes,
+                             size // lanes))  # fmt: skip
 
     def keep(path: str, part: nn.Module, args: Any, result: Any) -> None:
-        tensors = [one for one in _flat(result)]
-        first = tensors[0] if tensors else torch.zeros(1, 0)
-        own = sum(p.numel() for p in part.parameters(recurse=False))
-        size = sum(one.numel() * one.element_size() for one in tensors)
-        seen = any(row.path == path for row in rows)  # a part that is used twice has its weights once
-        lanes = inputs[0].shape[0]
-        rows.append(LayerRow(path or "(itself)", type(part).__name__, tuple(first.shape[1:]), 0 if seen else own,
-                             _part_macs(part, args) // lanes, size // lanes))  # fmt: skip
+        if isinstance(part, fx.GraphModule):
+            put_rows(graph_rows(part, args)[0], path)
+        elif not isinstance(part, Program):
+            own = sum(p.numel() for p in part.parameters(recurse=False))
+            seen = any(row.path == path for row in rows)  # a part that is used twice has its weights once
+            put(path, type(part).__name__, list(_flat(result)), 0 if seen else own,
+                None if isinstance(part, Executed) else _part_macs(part, args))  # fmt: skip
 
-    _once(block, inputs, keep)
-    return rows
+    def put_rows(found: Sequence[Row], path: str = "") -> None:
+        for one in found:
+            put(".".join(filter(None, (path, one.name))), one.kind, one.results, one.parameters, one.macs)
+            samples.update(() if one.samples is None else (one.samples,))
+
+    with node_rows(module) as (nodes, _):
+        _once(block, [value[:lanes] for value in inputs], keep)
+    put_rows(nodes)
+    return rows, samples
 
 
 def _flat(value: Any) -> Iterator[Tensor]:
@@ -243,65 +269,76 @@ def _flat(value: Any) -> Iterator[Tensor]:
             yield from _flat(one)
 
 
-def _part_macs(part: nn.Module, args: Any) -> int:
+def _part_macs(part: nn.Module, args: Any) -> int | None:
     if isinstance(part, nn.RNNBase | nn.RNNCellBase):
         return _recurrent_macs(part, args[0])
     hooks, part_hooks = part._forward_hooks, type(part._forward_hooks)()
     part._forward_hooks = part_hooks
     try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        with torch.no_grad(), Counter() as counter:
             part(*args)
     except Exception:  # a leaf that wants keywords: its products stay in the total
         return 0
     finally:
         part._forward_hooks = hooks
-    return int(counter.get_total_flops()) // 2
+    return None if counter.unknown else counter.macs
 
 
 def _recurrent_macs(part: nn.RNNBase | nn.RNNCellBase, x: Tensor) -> int:
-    """Every weight matrix is used once a sample: products W x and U h of each layer (and of its projection)."""
     samples = x.shape[0] * x.shape[1] if isinstance(part, nn.RNNBase) and x.ndim == 3 else x.shape[0]
-    return samples * sum(p.numel() for name, p in part.named_parameters() if name.startswith("weight"))
+    return weight_products([p for name, p in part.named_parameters() if name.startswith("weight")], samples)
 
 
-def _macs(block: Network, inputs: Sequence[Tensor]) -> int:
-    """Of one lane: what torch counts, with recurrent layers counted by their products."""
-    recurrent = 0
+def _macs(block: Network, inputs: Sequence[Tensor]) -> tuple[int, set[str]]:
+    """Of one lane: what torch counts, with recurrent layers by their products; and operators that are not counted."""
+    lanes = block._call.only or 2
+    total = 0
+    unknown: set[str] = set()
+    before: list[tuple[int, set[str]]] = []
+    own = [p for p in block.module.modules() if isinstance(p, nn.RNNBase | nn.RNNCellBase | fx.GraphModule | Executed)]
+    inner = {one for part in own for one in part.modules() if one is not part}
 
-    def keep(path: str, part: nn.Module, args: Any, result: Any) -> None:
-        nonlocal recurrent
-        if isinstance(part, nn.RNNBase | nn.RNNCellBase):
-            recurrent += _recurrent_macs(part, args[0])
+    def begin(part: nn.Module, args: Any) -> None:
+        before.append((counter.macs, set(counter.unknown)))
 
-    lanes = 2
-    few = [value[:lanes] for value in inputs]
-    with FlopCounterMode(display=False) as counter:
-        _once(block, few, keep)
-    counted = counter.get_total_flops() // 2
-    cells = [p for p in block.module.modules() if isinstance(p, nn.RNNBase | nn.RNNCellBase)]
-    if cells:  # torch counts their products, or not, by platform: take what stands outside of them
-        inside = 0
+    def end(part: nn.Module, args: Any, result: Any) -> None:
+        nonlocal total
+        if isinstance(part, fx.GraphModule):
+            rows, more = graph_rows(part, args)
+            total += sum(row.macs or 0 for row in rows)
+            unknown.update(more)
+        elif isinstance(part, Executed):
+            unknown.add("what ONNX Runtime computes")
+        else:
+            total += _recurrent_macs(part, args[0])  # type: ignore[arg-type]
+        macs, names = before.pop()  # torch counts these, or not, by platform: take what stands outside of them
+        total -= counter.macs - macs
+        counter.unknown = names
 
-        def again(path: str, part: nn.Module, args: Any, result: Any) -> None:
-            nonlocal inside
-            if isinstance(part, nn.RNNBase | nn.RNNCellBase):
-                hooks, part._forward_hooks = part._forward_hooks, type(part._forward_hooks)()
-                with torch.no_grad(), FlopCounterMode(display=False) as own:
-                    part(*args)
-                part._forward_hooks = hooks
-                inside += own.get_total_flops() // 2
-
-        _once(block, few, again)
-        counted += recurrent - inside
-    return int(counted) // lanes
+    handles = [h for part in own if part not in inner
+               for h in (part.register_forward_pre_hook(begin), part.register_forward_hook(end))]  # fmt: skip
+    try:
+        with Counter() as counter:
+            _once(block, [value[:lanes] for value in inputs], lambda *_: None)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return (total + counter.macs) // lanes, unknown | counter.unknown
 
 
-def _reach(block: Network) -> int | None:
-    """How many ticks an output sees, the present one included; None when there is no end."""
+def _reach(block: Network, samples: set[int]) -> int | None:
+    """How many ticks an output sees, the present one included; None when there is no end.
+
+    samples: lengths of sequences in the module; a port that holds one is a window made outside.
+    """
     if block._plan.recurrence is not None:
         return None
     window = block._plan.window
-    return 1 if window is None else window.length + window.hop - 1
+    if window is None:
+        ports = {one.shape[axis] for one in block._plan.inputs.values() if one.shape is not None and len(one.shape) == 2
+                 for axis in (0, 1)}  # fmt: skip
+        return max((size for size in samples & ports), default=1)
+    return window.length + window.hop - 1
 
 
 def receptive_field(module: nn.Module) -> int:
