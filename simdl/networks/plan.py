@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from simdl.block import Block
 from simdl.declarations import Input, Output, Shape, State
 from simdl.errors import NetworkError
-from simdl.methods import Tick
+from simdl.methods import Tick, reading
 from simdl.networks.call import kind_of, training
 from simdl.networks.layers import find_layers, first_width, forward_names, static_lanes, tapped
 from simdl.networks.layout import Layout, refuse_ambiguous
@@ -169,18 +168,6 @@ def _last(name: str, one: Output, shape: Shape | None) -> State:
 def _step(self: Any, values: dict[str, Tensor]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = self._step(values)
     return found
-
-
-def reading(method: Callable[[Any, dict[str, Tensor]], Any], names: Sequence[str]) -> Callable[..., Any]:
-    """A method whose signature says that it reads these ports and states; it is given them by name."""
-
-    def step(self: Any, *args: Tensor, **values: Tensor) -> Any:
-        return method(self, {**dict(zip(names, args)), **values})
-
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    parameters = [inspect.Parameter(name, kind) for name in ("self", *names)]
-    step.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return step
 
 
 def plan_ports(

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from simdl.clock import SECOND, Duration, clock, nanoseconds
 from simdl.declarations import Input, Output, State
 from simdl.errors import NetworkError
-from simdl.methods import Initial
+from simdl.methods import Initial, reading
 from simdl.networks.network import Network
-from simdl.networks.plan import Plan, plan_ports, reading
+from simdl.networks.plan import Plan, plan_ports
 from simdl.networks.ports import Ins, Outs, split_result
 from simdl.networks.recurrence import Recurrence
 
