@@ -258,6 +258,8 @@ def test_whole_windows(tmp_path: Path) -> None:
     assert not opened.recurrent and opened.inputs["x"].shape == (6, 2)
     block = opened.block(inputs=("a", "b"), outputs={"y": Output(shape=(6, 1))}, window=Window(6), period="1 s")
     assert "history" in block.declared()
+    with pytest.raises(NetworkError, match=r"2 features for a network that takes windows \(6, 2\)\n.*\n.*Window\(6\)"):
+        opened.block(inputs=("a", "b"), period="1 s")
     with pytest.raises(NetworkError, match="reads the last sample first"):
         load_onnx(
             export(Sequence(nn.GRU, bidirectional=True), (torch.zeros(2, 6, 2),), tmp_path / "b.onnx"), stepped=True

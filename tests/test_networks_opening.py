@@ -56,6 +56,37 @@ def test_a_file_says_its_format_and_ports(tmp_path: Path, suffix: str, kind: str
     assert list(block.declared())[:2] == ["a", "b"]
 
 
+class Scalar(Diagram):
+    """A network with two inputs, whatever its output is called."""
+
+    out = Output()
+
+    def __init__(self, network: Any, port: str) -> None:
+        self.part = network
+        self.part.a, self.part.b = 0.25, -0.5
+        self.out = getattr(self.part, port)
+
+
+def test_one_number_a_lane_is_a_scalar_in_every_format(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 1)).eval()
+    axes = ({0: torch.export.Dim.DYNAMIC},)
+    torch.export.save(torch.export.export(module, (torch.zeros(2, 2),), dynamic_shapes=axes), tmp_path / "net.pt2")
+    torch.onnx.export(module, (torch.zeros(2, 2),), tmp_path / "net.onnx", dynamo=False, dynamic_axes={"x": {0: "n"}},
+                      input_names=["x"])  # fmt: skip
+    recorded = []
+    for name in ("net.pt2", "net.onnx"):
+        found = open_network(tmp_path / name)
+        assert [one.shape for one in found.outputs.values()] == [()]
+        (port,) = found.outputs
+        loop = Scalar(found.block(period="1 s", inputs=("a", "b")), port)
+        recorded.append(simulate(loop, until=2)["out"].values)
+    assert recorded[0].shape == recorded[1].shape
+    assert float((recorded[0] - recorded[1]).detach().abs().max()) < 1e-6
+    for suffix in (".nnet", ".polar", ".keras", ".h5"):
+        for one in open_network(written(tmp_path, f"other{suffix}")).outputs.values():
+            assert one.shape != (1,)
+
+
 def test_a_card_brings_its_normalisation_and_rate(tmp_path: Path) -> None:
     folder = card_folder(tmp_path / "card")
     for path in (folder, folder / "card.json", folder / "model.safetensors"):

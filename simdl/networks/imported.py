@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from simdl.declarations import Input, Output, Shape
+from simdl.errors import NetworkError
 from simdl.networks.comparison import Comparison
+from simdl.networks.ports import inputs_of, sizes_of
 
 if TYPE_CHECKING:
     from simdl.networks.network import Network
@@ -45,6 +47,7 @@ class Imported:
         given: dict[str, Any] = {"inputs": dict(self.inputs), "outputs": dict(self.outputs), **self.options, **options}
         if self.recurrent:
             return Recurrent(self.module, **given)
+        self._check_window(given)
         stack, module = given.pop("stack", self.stack), self.module
         if stack is False and isinstance(given["inputs"], Mapping):
             asked = [one.shape for one in given["inputs"].values()]
@@ -53,11 +56,28 @@ class Imported:
                 module = _Shaped(module, [tuple(shape or ()) for shape in shapes])
         return Network(module, stack=stack, **given)
 
+    def _check_window(self, given: Mapping[str, Any]) -> None:
+        """Refuses features of one sample for a network that takes several, unless a window keeps the others."""
+        shapes = [one.shape for one in self.inputs.values()]
+        if any(given.get(name) is not None for name in ("window", "layout", "card")) or len(shapes) != 1:
+            return
+        sizes, shape = sizes_of(inputs_of(given["inputs"], self.source)), shapes[0]
+        if sizes is None or shape is None or len(shape) != 2:
+            return
+        if sum(sizes) == shape[1] != shape[0] * shape[1]:
+            raise NetworkError(self.source, f"{sum(sizes)} features for a network that takes windows {shape}",
+                               "the last samples of each", f"window=Window({shape[0]})")  # fmt: skip
+
     def __str__(self) -> str:
         ports = " -> ".join(", ".join(f"{name} {one.shape}" for name, one in side.items()) for side in
                             (self.inputs, self.outputs))  # fmt: skip
         check = str(self.check) if self.check else "not compared with another executor"
         return "\n".join([f"{self.source} ({self.format}): {ports}", f"  {check}", *(f"  {n}" for n in self.notes)])
+
+
+def output_of(shape: Shape | None) -> Output:
+    """The port of an output of a file: one number a lane (lanes, 1) is a scalar, whatever the format."""
+    return Output(shape=() if shape == (1,) else shape)
 
 
 class _Shaped(nn.Module):

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from simdl.declarations import Input, Output
+from simdl.declarations import Input
 from simdl.errors import NetworkError
 from simdl.networks.affine import (
     DEEPEST,
@@ -38,7 +38,7 @@ from simdl.networks.affine import (
     samples,
     sequential,
 )
-from simdl.networks.imported import Imported
+from simdl.networks.imported import Imported, output_of
 from simdl.networks.weights import read_file
 
 Normalisation = Literal["header", "none"] | Mapping[str, Any]
@@ -79,7 +79,7 @@ def load_nnet(path: str | Path, *, normalisation: Normalisation = "header") -> I
     check = compare(module, _reference(layers, used, x.numpy()), x, "y", where)
     if used is None:
         notes.append("normalisation: none is applied")
-    return Imported(where, ".nnet", module, {"x": Input(shape=(sizes[0],))}, {"y": Output(shape=(sizes[-1],))},
+    return Imported(where, ".nnet", module, {"x": Input(shape=(sizes[0],))}, {"y": output_of((sizes[-1],))},
                     check=check, notes=tuple(notes))  # fmt: skip
 
 

@@ -9,10 +9,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from simdl.declarations import Input, Output
+from simdl.declarations import Input
 from simdl.errors import NetworkError
 from simdl.networks.archive import Archive
-from simdl.networks.imported import Imported
+from simdl.networks.imported import Imported, output_of
 from simdl.networks.weights import LARGEST, kind_of_file, read_file
 
 _HEAD = 2**16  # bytes that tell a format that is no archive
@@ -151,7 +151,7 @@ def load_program(path: str | Path) -> Imported:
     notes = ["nothing is converted: torch runs the program of the file"]
     if lanes is not None:
         notes.append(f"exported for {lanes} lanes only, and called with that many")
-    return Imported(str(path), "torch.export", module, ports, {n: Output(shape=s) for n, s in zip(names, outputs)},
+    return Imported(str(path), "torch.export", module, ports, {n: output_of(s) for n, s in zip(names, outputs)},
                     stack=None if len(ports) == 1 else False, notes=tuple(notes))  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from simdl.declarations import Input, Output
+from simdl.declarations import Input
 from simdl.errors import NetworkError
 from simdl.networks.affine import (
     ACTIVATIONS,
@@ -35,7 +35,7 @@ from simdl.networks.affine import (
     samples,
     sequential,
 )
-from simdl.networks.imported import Imported
+from simdl.networks.imported import Imported, output_of
 from simdl.networks.weights import read_file
 
 LONGEST = 2**20  # bytes of a line
@@ -65,7 +65,7 @@ def load_polar(path: str | Path, *, offset: float | None = None, scale: float | 
         network = Scaled(network, gain=gain, shift=shift).eval()
     x = samples(inputs)
     reference = (evaluate(layers, x.numpy()) - used["offset"]) * used["scale"]
-    return Imported(where, ".polar", network, {"x": Input(shape=(inputs,))}, {"u": Output(shape=(outputs,))},
+    return Imported(where, ".polar", network, {"x": Input(shape=(inputs,))}, {"u": output_of((outputs,))},
                     check=compare(network, reference, x, "u", where), notes=tuple(notes))  # fmt: skip
 
 
