@@ -20,8 +20,7 @@ from simdl.engine.native.cache import load
 from simdl.errors import ModelError, RunError
 from simdl.export.c.export import Exported
 from simdl.export.c.part import Terminal
-from simdl.methods import Tick
-from simdl.networks.plan import reading
+from simdl.methods import Tick, reading
 from simdl.slots.copying import copied
 
 GROUPS = {"f4": "c_float", "f8": "c_double", "": "c_whole"}
