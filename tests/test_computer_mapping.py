@@ -71,6 +71,9 @@ class Spread:
     name: str
     deterministic: bool = False
 
+    def under_way(self, name: str) -> int:
+        return 2
+
     def placed(self):
         return {self.name: (0.0, 0.0)}
 

@@ -62,11 +62,11 @@ class Queue(Diagram):
 @pytest.mark.parametrize(("service", "wanted"), [("exponential", 0.2), ("constant", 0.15)])
 def test_mean_time_in_a_queue_is_that_of_mm1_and_md1(service: str, wanted: float) -> None:
     """W = 1 / (mu - lambda) = 0.2 s; of M/D/1, 1/mu + rho / (2 mu (1 - rho)) = 0.15 s (Pollaczek-Khinchine)."""
-    run = simulate(Queue(service), until=100, lanes=24, every=50, solver=STEP, seed=3)
+    run = simulate(Queue(service), until=60, lanes=16, every=30, solver=STEP, seed=3)
     mean = run["spent"].values[:, -1] / run["served"].values[:, -1]  # one for each lane
-    error = float(mean.std()) / 24**0.5
+    error = float(mean.std()) / 16**0.5
     assert abs(float(mean.mean()) - wanted) < 3.5 * error
-    assert error < 0.15 * wanted
+    assert error < 0.25 * wanted
 
 
 def machine(env, ports):

@@ -133,5 +133,10 @@ class InNanoseconds:
     def schedule(self, until: int, seed: int = 0, lane: int = 0) -> Schedule:
         return self.computer.schedule(Fraction(until, SECOND), seed, lane)
 
+    def under_way(self, name: str) -> int:
+        """One for a task that reads, computes and writes in turn; more where it has instances, or sends messages."""
+        task = next(task for task in self.computer.tasks if name in task.runs)
+        return 1 if task.body is None and task.instances == 1 else max(8, task.instances + 1)
+
     def placed(self) -> Mapping[str, tuple[float, float]]:
         return self.computer.placed()

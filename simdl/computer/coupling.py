@@ -55,6 +55,10 @@ class Scheduler(Protocol):
 
     def schedule(self, until: int, seed: int = 0, lane: int = 0) -> Accessed: ...
 
+    def under_way(self, name: str) -> int:
+        """Room for jobs of what `name` runs that have read and not written yet, where lanes differ."""
+        ...
+
     def placed(self) -> Mapping[str, tuple[float, float]]:
         """The names of what tasks run -> drift and offset (s) of the clock of their processor."""
         ...
@@ -177,7 +181,8 @@ def place(
         timetables.lengths[name] = (most or max(1, len(reads) + room), most or max(1, len(writes) + extra))
         if len(reads) and np.array_equal(reads, writes):
             timetables.immediate |= {name}
-        timetables.pending[name] = pending or in_flight(reads, writes, source)
+        room = 1 if scheduler.deterministic else scheduler.under_way(name)
+        timetables.pending[name] = pending or max(room, in_flight(reads, writes, source))
     _wire_within(blocks, names)
     _keep_clocks(made, model, names)
     clocks = scheduler.placed()

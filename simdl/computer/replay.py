@@ -59,6 +59,9 @@ class Replay:
     def accesses(self, name: str) -> tuple[Times, Times, Times]:
         return self.times[name]
 
+    def under_way(self, name: str) -> int:
+        return 1
+
     def placed(self) -> Mapping[str, tuple[float, float]]:
         return dict.fromkeys(self.times, (0.0, 0.0))
 
