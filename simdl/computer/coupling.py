@@ -100,7 +100,8 @@ class Timetables:
         numbers = ids.tolist()
         key = (seed, tuple(numbers))
         if self._kept is None or self._kept[0] != key:
-            self._kept = (key, self._computed(numbers, seed))
+            with torch.device("cpu"):  # wherever the run is
+                self._kept = (key, self._computed(numbers, seed))
         return self._kept[1][self.names[path]]
 
     def __getstate__(self) -> dict[str, Any]:

@@ -98,7 +98,7 @@ class Call:
         """
         key, size = self._key(args, 0), self.size
         if key not in self._measured:
-            equal = torch.ones(size, dtype=torch.bool)
+            equal = torch.ones(size, dtype=torch.bool, device="cpu")
             for draw in range(_DRAWS):
                 for value in self._drawn(args, size, draw):
                     equal &= _same(value, value[:1])
@@ -120,7 +120,7 @@ class Call:
 
     def _drawn(self, args: list[Tensor], size: int, draw: int) -> list[Tensor]:
         """Results of the body and of the module's layers for `size` equal rows."""
-        generator = torch.Generator().manual_seed(draw)
+        generator = torch.Generator(device="cpu").manual_seed(draw)
         rows = [_rows(_random(arg, generator), size, 1) for arg in args]
         with torch.no_grad(), _leaf_results(self.module) as seen:
             found = [*self.body(*rows), *seen]
@@ -205,7 +205,7 @@ def _random(like: Tensor, generator: torch.Generator) -> Tensor:
     """One lane of values of the same kind."""
     shape = (1, *like.shape[1:])
     if like.is_floating_point():
-        return torch.randn(shape, generator=generator, dtype=torch.float64).to(like)
+        return torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu").to(like)
     return torch.zeros(shape, dtype=like.dtype, device=like.device)
 
 

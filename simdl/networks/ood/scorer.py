@@ -50,7 +50,8 @@ class Scorer(nn.Module):
         if x.ndim != 2 or x.shape[1] != self.features:
             raise NetworkError(f"{self}", f"rows of shape {tuple(x.shape)}", f"(lanes, {self.features}), as it was "
                                "fitted on", "the columns of the rows given to fit, in their order")  # fmt: skip
-        return self.score(x)
+        where = next(self.buffers()).device  # a monitor is probed on the CPU wherever its scorer is
+        return self.score(x) if where == x.device else self.score(x.to(where)).to(x.device)
 
     def scores(self, x: Tensor) -> Tensor:
         """The scores of rows with any number of axes before the features, a few thousand rows at a time."""
