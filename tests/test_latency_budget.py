@@ -78,3 +78,9 @@ def test_a_network_of_ones_own_goes_into_the_slot_and_onto_the_computer(tmp_path
     run = study.run(seed=1)
     assert float(run["angle"].values.abs().max()) > 0.5  # nobody holds it
     assert "controller" in study.build().describe()
+
+
+def test_workers_get_the_computer_too() -> None:
+    study = replace(scenario("latency_budget"), until="1 s", requirements={"up": "always[0:1](abs(angle) < 0.4)"})
+    alone, shared = (study.campaign(6, seed=2, workers=n, shard=3, progress=False) for n in (1, 2))
+    assert torch.equal(alone.margins["up"], shared.margins["up"])

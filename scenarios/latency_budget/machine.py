@@ -1,5 +1,8 @@
 """The computer of the loop: the controller's network shares an accelerator with other networks."""
 
+from dataclasses import dataclass
+from typing import Any
+
 from simdl.computer import (
     Accelerator,
     Compute,
@@ -16,6 +19,35 @@ from simdl.computer import (
 )
 
 OTHER = 0.008  # s, the inference of each of the other requests
+
+
+@dataclass(frozen=True)
+class Control:
+    """The body of the control task; a class, so that it can be sent to another process."""
+
+    npu: Accelerator
+    work: Any
+    way: Any = None
+
+    def __call__(self, job):
+        yield Read("controller")
+        if self.way is not None:
+            yield Sleep(self.way)
+        yield Compute("0.4 ms")
+        yield Run(self.npu, self.work)
+        yield Compute("0.2 ms")
+        yield Write("controller")
+
+
+@dataclass(frozen=True)
+class Other:
+    """The body of every other request."""
+
+    npu: Accelerator
+
+    def __call__(self, job):
+        yield Compute("0.1 ms")
+        yield Run(self.npu, OTHER)
 
 
 def machine(
@@ -37,23 +69,11 @@ def machine(
 
     way = Between(round(sensing - wander, 9), round(sensing + wander, 9)) if wander else round(sensing, 9)
 
-    def control(job):
-        yield Read("controller")
-        if sensing:
-            yield Sleep(way)
-        yield Compute("0.4 ms")
-        yield Run(npu, work)
-        yield Compute("0.2 ms")
-        yield Write("controller")
-
-    def other(job):
-        yield Compute("0.1 ms")
-        yield Run(npu, OTHER)
-
+    control = Control(npu, work, way if sensing else None)
     tasks = [
         Task("control", cpu, period="20 ms", priority=1, body=control, runs=["controller"], affinity=0, instances=8)
     ]
     if load > 0:
         gaps = Exponential(round(OTHER / load, 9))
-        tasks.append(Task("others", cpu, arrivals=gaps, priority=2, body=other, affinity=1, instances=64))
+        tasks.append(Task("others", cpu, arrivals=gaps, priority=2, body=Other(npu), affinity=1, instances=64))
     return Computer(tasks)
