@@ -134,8 +134,9 @@ def test_an_early_exit_takes_less_time_when_the_value_is_easy() -> None:
 
     computer = Computer([Task("control", cpu(), period="20 ms", body=body, runs=["pi"])])
     model = computer.on(Loop(), live=True)
-    run = simulate(model, until=2, record=["pi.u", "pi.captured"], every="1 ms")
+    run = simulate(model, until=2, record=["pi.u", "pi.captured", "pi_age.age"], every="1 ms")
     t, captured, u = run["pi.u"].t.numpy(), run["pi.captured"].values[0].numpy(), run["pi.u"].values[0].numpy()
+    assert np.allclose(run["pi_age.age"].values[0].numpy(), t - captured, rtol=0, atol=1e-9)
     changes = np.flatnonzero(np.diff(captured) > 0) + 1
     easy = np.abs(u[changes]) < 0.8
     assert easy.any() and not easy.all()

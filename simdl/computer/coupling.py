@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 from simdl.block import Block, Declared
 from simdl.clock import SECOND, Clock, Duration, nanoseconds
 from simdl.compile import Model, compile_model
-from simdl.computer.mapped import NEVER, Placement, become_mapped
+from simdl.computer.mapped import NEVER, Placement, Timetable, become_mapped
 from simdl.declarations import Input, Output
 from simdl.diagram import Diagram
 from simdl.errors import ModelError, RunError
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from simdl.computer.computer import Computer
-    from simdl.computer.live import Live
 
     Times = NDArray[np.int64]
 
@@ -186,27 +185,10 @@ def place(
         timetables.pending[name] = pending or max(room, in_flight(reads, writes, source))
     _wire_within(blocks, names)
     _keep_clocks(made, model, names)
-    clocks = scheduler.placed()
     for path, name in names.items():
-        block, original = blocks[path], model.blocks[path]
-        outputs = [n for n, d in type(block).declared().items() if isinstance(d, Output | OutputMethod)]
-        drift, shift = clocks[name]
-        placement = Placement(
-            path=path, timetable=timetables, immediate=name in timetables.immediate,
-            shapes={n: model.values[f"{path}.{n}"].shape or () for n in outputs},
-            dtypes={n: model.values[f"{path}.{n}"].dtype for n in outputs},
-            within=tuple(n for n in outputs if n in vars(block).get("_within", ())),
-            jobs=timetables.lengths[name][0], writes=timetables.lengths[name][1], pending=timetables.pending[name],
-            period=original.clock.period if original.clock is not None else 0.0, drift=drift, shift=shift,
-        )  # fmt: skip
-        vars(block).pop("_within", None)
-        become_mapped(block, placement)
-    for path, block in blocks.items():
-        if path in names and names[path] not in timetables.immediate:
-            assert isinstance(block.parent, Diagram)
-            age = Age()
-            setattr(block.parent, f"{block.label.replace('.', '_')}_age", age)
-            age.captured = Port(block, "captured", "output")
+        jobs, shown = timetables.lengths[name]
+        placed = _placement(path, blocks[path], model, timetables, scheduler.placed()[name], timetables.pending[name])
+        _map(blocks[path], replace(placed, immediate=name in timetables.immediate, jobs=jobs, writes=shown))
     compile_model(made)
     return made
 
@@ -239,10 +221,8 @@ def place_live(diagram: Whole, computer: Computer, pending: int = 8) -> Whole:
         computers.wires[f"v{k}"] = ports[0] if len(ports) == 1 else stack(*ports)
     for path, name in names.items():
         block, k = blocks[path], live.names.index(name)
-        clock = model.blocks[path].clock
-        placement = _placement(path, block, model, live, computer.placed()[name], clock)
-        vars(block).pop("_within", None)
-        become_mapped(block, placement)
+        placed = _placement(path, block, model, live, computer.placed()[name], pending)
+        _map(block, replace(placed, live=True))
         for port in ("started", "shown", "which"):
             block.wires[port] = Port(computers, f"{port}{k}", "output")
     compile_model(made)
@@ -250,16 +230,33 @@ def place_live(diagram: Whole, computer: Computer, pending: int = 8) -> Whole:
 
 
 def _placement(
-    path: str, block: Block, model: Model, live: Live, moved: tuple[float, float], clock: Clock | None
+    path: str, block: Block, model: Model, timetable: Timetable, moved: tuple[float, float], pending: int
 ) -> Placement:  # fmt: skip
     outputs = [n for n, d in type(block).declared().items() if isinstance(d, Output | OutputMethod)]
+    values, clock = {n: model.values[f"{path}.{n}"] for n in outputs}, model.blocks[path].clock
     return Placement(
-        path=path, timetable=live, immediate=False, live=True,
-        shapes={n: model.values[f"{path}.{n}"].shape or () for n in outputs},
-        dtypes={n: model.values[f"{path}.{n}"].dtype for n in outputs},
-        within=tuple(n for n in outputs if n in vars(block)["_within"]), jobs=0, writes=0, pending=live.pending,
+        path=path, timetable=timetable, immediate=False, jobs=0, writes=0, pending=pending,
+        shapes={n: value.shape or () for n, value in values.items()},
+        dtypes={n: value.dtype for n, value in values.items()},
+        within=_within(block, outputs),
         period=clock.period if clock is not None else 0.0, drift=moved[0], shift=moved[1],
     )  # fmt: skip
+
+
+def _within(block: Block, outputs: list[str]) -> tuple[str, ...]:
+    """The outputs that other blocks of the job read at once, as noted while wiring."""
+    noted = vars(block).pop("_within", ())
+    return tuple(name for name in outputs if name in noted)
+
+
+def _map(block: Block, placement: Placement) -> None:
+    """Make a block one that a task runs, and put the age of what it shows beside it."""
+    become_mapped(block, placement)
+    if not placement.immediate:
+        assert isinstance(block.parent, Diagram)
+        age = Age()
+        setattr(block.parent, f"{block.label.replace('.', '_')}_age", age)
+        age.captured = Port(block, "captured", "output")
 
 
 def _assigned(scheduler: Placed, model: Model, blocks: Mapping[str, Block]) -> dict[str, str]:
