@@ -1,12 +1,14 @@
 """The computer a loop runs on, in whole nanoseconds, and discrete-event plants.
 
     computer, task         Computer, Task: what is released when, what its jobs do, and what happens when they are late
-    instructions           what a task's body yields: Read, Compute, Write, Run, Send, Sleep, Raise
+    instructions           what a task's body yields: Read, Compute, Write, Run, Send, Acquire, Put, Wait, …
     processor, policy      cores with a clock; fixed priority, EDF, round robin, a table, any key
     accelerator            GPUs and NPUs: a queue, batches, copies, streams
     bus, ethernet, loss    ideal delay, CAN, TDMA, switched Ethernet; what goes wrong on them
     times, draws, measure  execution times: distributions, drawn for each job; measured here
     kernel, cores, queue   one lane on SimPy: instants; who runs; pending jobs
+    lock, mailbox          what tasks share: priority inheritance and ceilings; values with the time they were put
+    sharing, waiting       the locks, mailboxes and events of a lane, and who waits for them
     job, schedule          what happened
     analysis               response times and schedulability without simulating
     plot                   Gantt charts, histograms, utilisation
@@ -22,17 +24,24 @@ from simdl.computer.bus import CAN as CAN, TDMA as TDMA, Bus as Bus, Ideal as Id
 from simdl.computer.computer import Computer as Computer
 from simdl.computer.ethernet import SwitchedEthernet as SwitchedEthernet
 from simdl.computer.instructions import (
+    Acquire as Acquire,
     Compute as Compute,
+    Put as Put,
     Raise as Raise,
     Read as Read,
+    Release as Release,
     Run as Run,
     Send as Send,
     Sleep as Sleep,
+    Take as Take,
+    Wait as Wait,
     Write as Write,
 )
 from simdl.computer.job import Job as Job
 from simdl.computer.kernel import Kernel as Kernel
+from simdl.computer.lock import Lock as Lock
 from simdl.computer.loss import BurstLoss as BurstLoss, Duplicate as Duplicate, Loss as Loss, Reorder as Reorder
+from simdl.computer.mailbox import Mail as Mail, Mailbox as Mailbox
 from simdl.computer.measure import measure as measure
 from simdl.computer.policy import (
     EDF as EDF,
@@ -58,9 +67,9 @@ from simdl.computer.times import (
 )
 
 __all__ = [
-    "CAN", "EDF", "TDMA", "Accelerator", "Access", "BurstLoss", "Bus", "Compute", "Computer", "Correlated", "Degrade",
-    "Distribution", "Duplicate", "Exponential", "FixedPriority", "Ideal", "Job", "Kernel", "Keyed", "Loss", "Measured",
-    "Message", "Mixture", "Normal", "Policy", "Process", "Processor", "Raise", "Read", "Reorder", "Replay",
-    "RoundRobin", "Run", "Schedule", "Send", "Sleep", "SwitchedEthernet", "Table", "Task", "Uniform", "Write",
-    "measure",
+    "CAN", "EDF", "TDMA", "Accelerator", "Access", "Acquire", "BurstLoss", "Bus", "Compute", "Computer", "Correlated",
+    "Degrade", "Distribution", "Duplicate", "Exponential", "FixedPriority", "Ideal", "Job", "Kernel", "Keyed", "Lock",
+    "Loss", "Mail", "Mailbox", "Measured", "Message", "Mixture", "Normal", "Policy", "Process", "Processor", "Put",
+    "Raise", "Read", "Release", "Reorder", "Replay", "RoundRobin", "Run", "Schedule", "Send", "Sleep",
+    "SwitchedEthernet", "Table", "Take", "Task", "Uniform", "Wait", "Write", "measure",
 ]  # fmt: skip

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from simdl.clock import nanoseconds
@@ -20,7 +20,10 @@ from simdl.errors import ModelError
 
 @dataclass(frozen=True)
 class Demand:
-    """What a task or a message asks for at most: cost in each period, from arrivals that are up to jitter late."""
+    """What a task or a message asks for at most: cost in each period, from arrivals that are up to jitter late.
+
+    blocking: how long less urgent tasks hold it up at most, with locks: see `blocked`.
+    """
 
     name: str
     period: int
@@ -28,6 +31,7 @@ class Demand:
     deadline: int
     priority: int = 0
     jitter: int = 0
+    blocking: int = 0
 
 
 def demands(tasks: Sequence[Task]) -> list[Demand]:
@@ -70,7 +74,8 @@ def response_times(of: Sequence[Demand], preemptive: bool = True) -> dict[str, i
 def _response(mine: Demand, of: Sequence[Demand], preemptive: bool) -> int | None:
     higher = [one for one in of if one is not mine and one.priority <= mine.priority]
     lower = [one.cost for one in of if one.priority > mine.priority]
-    blocking = 0 if preemptive else max([0, *(cost - 1 for cost in lower)])  # it began 1 ns before
+    held = 0 if preemptive else max([0, *(cost - 1 for cost in lower)])  # it began 1 ns before
+    blocking = max(held, mine.blocking)
     level = [*higher, mine]
     load = sum(Fraction(one.cost, one.period) for one in level)
     if load > 1 or (load == 1 and (blocking or any(one.jitter for one in level))):
@@ -79,7 +84,7 @@ def _response(mine: Demand, of: Sequence[Demand], preemptive: bool) -> int | Non
     worst = 0
     for q in range(_jobs(mine, busy)):
         if preemptive:
-            begun = _fixed_point((q + 1) * mine.cost, lambda t, q=q: (q + 1) * mine.cost + sum(
+            begun = _fixed_point(blocking + (q + 1) * mine.cost, lambda t, q=q: blocking + (q + 1) * mine.cost + sum(
                 _jobs(one, t) * one.cost for one in higher))  # fmt: skip
             end = begun
         else:
@@ -88,6 +93,34 @@ def _response(mine: Demand, of: Sequence[Demand], preemptive: bool) -> int | Non
             end = begun + mine.cost
         worst = max(worst, end + mine.jitter - q * mine.period)
     return worst
+
+
+def blocked(of: Sequence[Demand], sections: Mapping[str, Mapping[str, int]], protocol: str) -> list[Demand]:
+    """The demands with what locks add to them; sections: task -> lock -> its longest hold of that lock, ns.
+
+    "ceiling" (immediate priority ceiling): one hold of a less urgent task, of a lock that this task or a more urgent
+    one uses. "inheritance" (Sha, Rajkumar & Lehoczky 1990, for holds that are not nested): one for each less urgent
+    task, and one for each such lock, whichever is less in all.
+    """
+    if protocol not in ("ceiling", "inheritance"):
+        raise ModelError("blocked", f"protocol={protocol!r}", '"ceiling" or "inheritance"; without one no bound exists')
+    unknown = sorted(set(sections) - {one.name for one in of})
+    if unknown:
+        raise ModelError("blocked", f"sections of {unknown[0]!r}", "a task", names=[one.name for one in of])
+    return [replace(mine, blocking=_held_up(mine, of, sections, protocol)) for mine in of]
+
+
+def _held_up(mine: Demand, of: Sequence[Demand], sections: Mapping[str, Mapping[str, int]], protocol: str) -> int:
+    urgent = [one for one in of if one.priority <= mine.priority]
+    locks = {lock for one in urgent for lock in sections.get(one.name, {})}
+    holds = {(one.name, lock): ns for one in of if one.priority > mine.priority
+             for lock, ns in sections.get(one.name, {}).items() if lock in locks}  # fmt: skip
+    if protocol == "ceiling":
+        return max(holds.values(), default=0)
+    tasks = {task for task, _ in holds}
+    by_task = sum(max(ns for (task, _), ns in holds.items() if task == one) for one in tasks)
+    by_lock = sum(max((ns for (_, lock), ns in holds.items() if lock == one), default=0) for one in locks)
+    return min(by_task, by_lock)
 
 
 def _jobs(one: Demand, t: int) -> int:

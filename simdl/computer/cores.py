@@ -52,9 +52,30 @@ class Cores:
         """A job becomes ready."""
         job.turn = self.turns
         self.turns += 1
-        job.key = self.policy.key(job)
+        job.key = job.own = self.policy.key(job)
+        if job.held:
+            self.urge(job)
         self.ready.append(job)
         self.kernel.touch(self)
+
+    def urge(self, job: Job) -> bool:
+        """A job is as urgent as its policy says, or as the locks it holds make it; whether that is new."""
+        key = min([job.own, *(urgency for lock in job.held for urgency in lock.urgencies())])
+        if key == job.key or self.quantum or self.table is not None:
+            return False
+        job.key = key
+        self.kernel.touch(self)
+        return True
+
+    def concede(self, job: Job) -> bool:
+        """Whether a job leaves its core, and stays ready, because a more urgent one is ready."""
+        pre_empted = self.policy.preemptive and self.table is None
+        if pre_empted and any(one.core is None and one.key < job.key for one in self.ready):
+            assert job.core is not None
+            self.stop(job.core)
+            self.kernel.touch(self)
+            return True
+        return False
 
     def leave(self, job: Job) -> None:
         """A job ends, is killed, or waits for something else than a core."""
@@ -228,4 +249,4 @@ class Cores:
 
 
 def _order(job: Job) -> tuple[Any, ...]:
-    return (job.key, job.release, job.order, job.index)
+    return (job.key, not job.held, job.release, job.order, job.index)  # at its ceiling a holder is not overtaken

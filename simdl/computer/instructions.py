@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from simdl.computer.accelerator import Accelerator
     from simdl.computer.bus import Bus
     from simdl.computer.job import Job
+    from simdl.computer.lock import Lock
+    from simdl.computer.mailbox import Mailbox
 
     Time = Duration | Distribution | Callable[[Job], Duration]
 
@@ -80,10 +82,47 @@ class Sleep:
 
 @dataclass(frozen=True)
 class Raise:
-    """Release the tasks that an event triggers."""
+    """Release the tasks that an event triggers, and let every job go on that waits for it."""
 
     event: str
 
 
-Instruction = Read | Write | Compute | Run | Send | Sleep | Raise
+@dataclass(frozen=True)
+class Wait:
+    """Leave the core until an event is raised, a task of that name ends a job, or the message of a block arrives."""
+
+    event: str
+
+
+@dataclass(frozen=True)
+class Acquire:
+    """Hold a lock, or leave the core until it is free."""
+
+    lock: Lock
+
+
+@dataclass(frozen=True)
+class Release:
+    """Give a lock back: the most urgent job that waits for it has it now."""
+
+    lock: Lock
+
+
+@dataclass(frozen=True)
+class Put:
+    """Put a value into a mailbox; its value is whether it is in. A full box may make the job wait."""
+
+    box: Mailbox
+    value: Any = None
+
+
+@dataclass(frozen=True)
+class Take:
+    """Take the oldest mail of a mailbox: its value is a Mail (value, put). Waits for one, or gives None at once."""
+
+    box: Mailbox
+    wait: bool = True
+
+
+Instruction = Read | Write | Compute | Run | Send | Sleep | Raise | Wait | Acquire | Release | Put | Take
 Answer = Any

@@ -23,6 +23,7 @@ class Job:
         "task", "index", "arrival", "release", "start", "end", "deadline", "status", "degraded", "overrun", "used",
         "reads", "writes", "priority", "turn", "seen", "remaining", "body", "core", "last_core", "key", "order",
         "silent", "ordinal", "budget_left", "kernel", "device", "answer",
+        "own", "held", "waiting", "step",
     )  # fmt: skip
 
     def __init__(self, task: Task, index: int, arrival: int, deadline: int | None, order: int, kernel: Kernel) -> None:
@@ -42,9 +43,13 @@ class Job:
         self.core: Core | None = None
         self.last_core: Core | None = None
         self.key: Any = None
+        self.own: Any = None  # its key without that of locks
         self.order, self.kernel = order, kernel
         self.budget_left: int | None = None
         self.device: Any = None
+        self.held: list[Any] = []  # locks, and what it waits for, off its core
+        self.waiting: Any = None
+        self.step: Any = None  # what it has yielded and does when it is back on its core
 
     @property
     def response(self) -> int | None:

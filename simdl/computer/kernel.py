@@ -10,10 +10,24 @@ from simpy.events import EventPriority
 
 from simdl.clock import SECOND, nanoseconds
 from simdl.computer.cores import Cores
-from simdl.computer.instructions import Compute, Raise, Read, Run, Send, Sleep, Write
+from simdl.computer.instructions import (
+    Acquire,
+    Compute,
+    Put,
+    Raise,
+    Read,
+    Release,
+    Run,
+    Send,
+    Sleep,
+    Take,
+    Wait,
+    Write,
+)
 from simdl.computer.job import Job
 from simdl.computer.queue import Jobs
 from simdl.computer.schedule import Access, Schedule
+from simdl.computer.sharing import Sharing
 from simdl.computer.task import Degrade, resume
 from simdl.computer.times import Distribution
 from simdl.errors import RunError
@@ -59,6 +73,7 @@ class Kernel:
         self._fixed: dict[Any, int] = {}
         self.cores = {id(p): Cores(p, self) for p in computer.processors}
         self.devices: dict[int, Any] = {}
+        self.sharing = Sharing(self)
         self.queues = {task.name: Jobs(task, i, self.cores[id(task.on)], self) for i, task in enumerate(computer.tasks)}
         self.triggered: dict[str, list[Jobs]] = {}
         for queue in self.queues.values():
@@ -133,10 +148,11 @@ class Kernel:
     def raise_(self, event: str, ns: int | None = None) -> None:
         """An event from outside: the tasks that it triggers are released at `ns`, now by default."""
         at = self.now if ns is None else ns
-        if at < self.now or event not in self.triggered:
+        known = {**self.triggered, **self.sharing.events}
+        if at < self.now or event not in known:
             raise RunError(f"computer: lane {self.lane}", f"event {event!r} at {at} ns",
                            f"an event that triggers a task, at {self.now} ns or later",
-                           names=self.triggered)  # fmt: skip
+                           names=known)  # fmt: skip
         self.log.append(("raise", at, event))
         self.after(at - self.now, 1, lambda timer: self.happen(event))
 
@@ -159,7 +175,8 @@ class Kernel:
                 number = f"[{core.number}]" if len(cores.cores) > 1 else ""
                 tracks[f"{cores.processor.name}{number}"] = core.segments
         devices = {d.name: d.segments for d in self.devices.values()}
-        return Schedule(end, self.jobs, tracks, devices, self.messages, self.reads, self.writes)
+        return Schedule(end, self.jobs, tracks, devices, self.messages, self.reads, self.writes,
+                        self.sharing.holds(end), self.sharing.waits(end))  # fmt: skip
 
     # jobs
 
@@ -198,7 +215,7 @@ class Kernel:
             job.start = self.now
         answer, job.answer = (job.answer if answer is None else answer), None
         while True:
-            step = resume(job, answer)
+            step, job.step = (resume(job, answer) if job.step is None else job.step), None
             answer = None
             if isinstance(step, Compute):
                 ns = self.execution(job) if step.time is None else self.duration(job, step.time)
@@ -226,12 +243,16 @@ class Kernel:
                 else:
                     self.after(ns, 0, self._awake, job)
                 return
+            elif isinstance(step, Acquire | Release | Put | Take | Wait):
+                goes_on, answer = self.sharing.follow(job, step)
+                if not goes_on:
+                    return
             elif step is None:
                 self._end(job, "missed" if job.deadline is not None and self.now > job.deadline else "done")
                 return
             else:
                 raise RunError(f"task {job.task.name}", f"its body yields {step!r}",
-                               "Read, Compute, Write, Run, Send, Sleep or Raise")  # fmt: skip
+                               "an instruction, such as Read, Compute, Write")  # fmt: skip
 
     def _read(self, job: Job, blocks: tuple[str, ...]) -> None:
         now = self.now
@@ -280,6 +301,7 @@ class Kernel:
         """Release the tasks that an event triggers."""
         for queue in self.triggered.get(event, ()):
             queue.arrive(self.now)
+        self.sharing.happen(event)
 
     def overrun(self, job: Job) -> bool:
         """A job has used its budget; whether it is over with it."""
@@ -310,4 +332,5 @@ class Kernel:
     def _over(self, job: Job, status: str) -> None:
         if self.asked is job:
             self.asked = None
+        self.sharing.over(job, status)
         self.queues[job.task.name].ended(job, status)

@@ -19,12 +19,14 @@ SWITCH = "0.25"  # grey of context switches
 
 
 def gantt(schedule: Schedule, begin: Duration = 0, end: Duration | None = None, axes: Axes | None = None) -> Axes:
-    """Who uses which core, accelerator and bus when, a row for each; arrivals above and deadlines missed as marks.
+    """Who uses which core, accelerator, bus and lock when, a row each; arrivals above and deadlines missed as marks.
+
+    A hatched bar is a job that waits for a lock, a mailbox or an event.
 
     Raises RunError for an interval without any use.
     """
     low, high = nanoseconds(begin, "begin"), schedule.until if end is None else nanoseconds(end, "end")
-    rows = [*_cores(schedule), *_devices(schedule)]
+    rows = [*_cores(schedule), *_devices(schedule), *_shared(schedule)]
     shown = {name: [p for p in parts if p[2] > low and p[1] < high] for name, parts in rows}
     if not any(shown.values()):
         raise RunError("gantt", f"nothing runs from {low} to {high} ns", "an interval in which something does")
@@ -43,6 +45,11 @@ def gantt(schedule: Schedule, begin: Duration = 0, end: Duration | None = None, 
                                  facecolors=colours.get(task, SWITCH), label=task if task not in used else None,
                                  edgecolor="white", linewidth=0.4)  # fmt: skip
                 used.add(task)
+    for job, name, a, b in schedule.waits:
+        if a < b and b > low and a < high:
+            first, last = max(a, low) / scale, min(b, high) / scale
+            axes.broken_barh([(first, last - first)], (row_of[name] - 0.45, 0.25), facecolors="white", hatch="////",
+                             edgecolor=colours[job.task.name], linewidth=0.8)  # fmt: skip
     top = len(shown) - 0.4
     for task in tasks:
         mine = [job for job in schedule.of(task) if low <= job.arrival < high]
@@ -65,6 +72,16 @@ def gantt(schedule: Schedule, begin: Duration = 0, end: Duration | None = None, 
 def _cores(schedule: Schedule) -> list[tuple[str, list[tuple[tuple[str, ...], int, int]]]]:
     return [(name, [((job.task.name,) if job is not None else (), a, b) for job, a, b in parts])
             for name, parts in schedule.cores.items()]  # fmt: skip
+
+
+def _shared(schedule: Schedule) -> list[tuple[str, list[tuple[tuple[str, ...], int, int]]]]:
+    """Locks with who holds them; what is only waited for has an empty row."""
+    found: dict[str, list[tuple[tuple[str, ...], int, int]]] = {}
+    for job, name, a, b in schedule.holds:
+        found.setdefault(name, []).append(((job.task.name,), a, b))
+    for _, name, _, _ in schedule.waits:
+        found.setdefault(name, [])
+    return list(found.items())
 
 
 def _devices(schedule: Schedule) -> list[tuple[str, list[tuple[tuple[str, ...], int, int]]]]:

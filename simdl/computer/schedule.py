@@ -31,7 +31,8 @@ class Schedule:
     """The timeline of a lane to `until`, ns.
 
     jobs: in order of arrival. cores: name -> (job, from, to), the job None for a context switch; accelerators: name ->
-    (stream, jobs, what, from, to); messages: in the order sent.
+    (stream, jobs, what, from, to); messages: in the order sent. holds, waits: (job, name, from, to), who held a lock,
+    and who waited for a lock, a mailbox or an event.
     """
 
     until: int
@@ -41,6 +42,8 @@ class Schedule:
     messages: Sequence[Any]
     reads: Mapping[str, Sequence[int]]
     writes: Mapping[str, Sequence[tuple[int, int]]]
+    holds: Sequence[tuple[Job, str, int, int]] = ()
+    waits: Sequence[tuple[Job, str, int, int]] = ()
 
     def accesses(self, name: str) -> tuple[Times, Times, Times]:
         """When a block is read (n,) and written (m,), ns, and the index of the read that each write shows (m,)."""
