@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -65,13 +66,13 @@ class Instants:
         state.held |= {f"frozen:{k}": values[k] for k in model.frozen}
         ids = torch.zeros(setup.lanes, dtype=torch.int64, device=setup.device)
         for i, node in enumerate(model.hits):
-            if node.wake:
-                state.next_hit[i] = torch.full_like(ids, FOREVER)
-            elif isinstance(node.first, str):
+            if isinstance(node.first, str):
                 given = self.base[f"{node.block}.{node.first}" if node.block else node.first]
                 state.next_hit[i] = torch.where(given < 0, FOREVER, given.to(torch.int64))
             else:
-                state.next_hit[i] = torch.full_like(ids, nanoseconds(node.first, f"{node.path}: first"))
+                never = math.isinf(node.first)
+                ns = FOREVER if never else nanoseconds(node.first, f"{node.path}: first")
+                state.next_hit[i] = torch.full_like(ids, ns)
         for node in model.graph.nodes:
             if isinstance(node.clock, tuple):
                 state.last[f"dt:{node.clock}"] = torch.zeros(setup.lanes, dtype=torch.float64, device=setup.device)
@@ -167,6 +168,7 @@ class Instants:
                         continue
                 key = f"dt:{node.clock}"
                 env[key] = (env["t"] - state.last[key]).to(self.setup.dtype)
+            fired = mask  # the clock runs on in a disabled lane: its noise, and the time since its last tick
             if node.enable is not None:
                 on = env[node.enable.path]
                 mask = on if mask is None else mask & on
@@ -174,7 +176,6 @@ class Instants:
                 self._draw(node, state, env, ticking)
             self._ticked(node, state, env, ns, mask, commits, due.get(node.clock))
             if isinstance(node.clock, tuple) and node.kind in ("tick", "hit"):
-                fired = due.get(node.clock, mask)
                 assert fired is not None
                 commits[f"last {key}"] = torch.where(fired, env["t"], state.last[key])
                 commits[f"count {key}"] = torch.where(fired, state.count[key] + 1, state.count[key])
@@ -257,15 +258,15 @@ class Instants:
             else:
                 state.raw[key] = value
         for i, node in enumerate(self.model.hits):
-            if node.wake:
-                self._wake(state, i, env[node.wake])
+            for wake in node.wake:
+                self._wake(state, i, env[wake])
 
     def _wake(self, state: State, index: int, at: Tensor) -> None:
-        """A hit whose time another block has said: at once, or later, unless it is done."""
+        """A hit that another block has asked for too: at once, or later, unless it is done."""
         key = f"dt:{('hit', index)}"
         seconds_at = at.double() / torch.full_like(at, SECOND, dtype=torch.float64)
         new = (at >= 0) & ((seconds_at > state.last[key]) | (state.count[key] == 0))
-        state.next_hit[index] = torch.where(new, at, torch.full_like(at, FOREVER))
+        state.next_hit[index] = torch.where(new, torch.minimum(at, state.next_hit[index]), state.next_hit[index])
 
     # -- conditions -----------------------------------------------------------------------------------------------
 

@@ -90,6 +90,10 @@ def _corners() -> dict[str, Experiment]:
                  tick={"y": ("add", r("n"), r("dt")), "n": ("add", r("n"), k(1.0))})  # fmt: skip
     thrown = Leaf("b", states={"x": 0.0, "v": 1.0, "m": 0.0}, derivative={"x": r("v"), "v": k(-8.0)},
                   crossings={"c": zero})  # fmt: skip
+    noisy = Leaf("see", outputs={"y": 9.0}, noises={"w": "uniform"}, tick={"y": ("add", r("w"), r("dt"))})
+    saw = _falling(rate=-4.0, start=0.25, c=Crossing(r("x"), {"x": k(0.25)}))
+    beat = Leaf("hit", noises={"w": "normal"}, outputs={"y": -1.0}, first=0.03, hit={
+        "y": ("add", r("w"), r("dt")), "next": ("add", k(0.04), ("scale", 0.01, ("sin", r("w"))))})  # fmt: skip
     on: dict[str, float | Held] = {"r": jump}
 
     def by(leaf: Leaf, *conditions: Condition) -> Leaf:
@@ -165,6 +169,21 @@ def _corners() -> dict[str, Experiment]:
         ),  # fmt: skip
         "a disabled block is reset all the same": _run(
             by(counter, off, Condition("resettable", ("gt", k(0.5), r("r")), edge="either")), given=on, step=10
+        ),
+        "a crossing triggers a disabled block: its noise and dt run on": _run(
+            Nest("g", inputs=("r",), children=(by(noisy, off),), conditions=(Condition("triggered", r("b.c")),)),
+            saw, wires={"g.r": r("r")}, given={"r": ((0.0, 0.15), (0.0, 1.0))}, until=480, step=30,
+        ),
+        "an edge triggers a disabled block: its noise and dt run on": _run(
+            Nest(
+                "g", inputs=("r", "e"), children=(by(noisy, off),),
+                conditions=(Condition("triggered", ("gt", r("e"), k(0.5)), edge="either"),),
+            ),
+            wires={"g.r": r("r"), "g.e": r("e")},
+            given={"r": ((0.0, 0.3), (0.0, 1.0)), "e": ((0.0, 0.1, 0.2, 0.35), (0.0, 1.0, 0.0, 1.0))},
+        ),
+        "hits of a disabled block: their noise and dt run on": _run(
+            by(beat, off), CLOCK, given={"r": ((0.0, 0.15, 0.3), (0.0, 1.0, 0.0))}, step=25
         ),
         "a condition on the output of a hit": _run(
             ticking, by(counter, Condition("enabled", ("gt", r("hit.y"), k(4.5)))), until=300, step=10

@@ -144,7 +144,7 @@ class Lane:
 
     def commit(self, moment: Moment) -> None:
         """Everything that changes at this moment, at once: all is computed before anything is written."""
-        states, held, counted = {}, {}, []
+        states, held = {}, {}
         for path, leaf in self.model.leaves.items():
             if moment.resets(path):
                 states.update({(path, name): self.initial[path, name] for name in leaf.states})
@@ -152,7 +152,6 @@ class Lane:
                 held.update({(path, name): leaf.before(name) for name in leaf.outputs.keys() | leaf.methods.keys()})
             if not moment.ticks(path):
                 continue
-            counted.append(path)
             held.update({(path, name): moment.state(path, name) for name in leaf.states})
             step = moment.step(path)
             states.update({(path, name): self.disturbed(step[name]) for name in leaf.states if name in step})
@@ -165,7 +164,8 @@ class Lane:
                 held.update({(path, name): value for name, value in fresh.items()})
         conditions = [moment.condition(rule) for rule in self.model.rules]
         enabled = {path: moment.enabled(path) for path in self.model.paths}
-        # The times of hits, and their noise, run on in a disabled lane as a clock does.
+        due = [path for path in self.model.paths if moment.due(path)]
+        # Hits and triggers run on in a disabled lane as a clock does: their times, their noise, and dt (S17).
         nexts = {path: moment.step(path)["next"] for path in self.hits if path in moment.firing}
         self.states.update(states)
         self.held.update(held)
@@ -173,9 +173,9 @@ class Lane:
         self.frozen.update(moment.freezes)
         self.frozen = {key: value for key, value in self.frozen.items() if not enabled[key[0]]}
         for path in self.model.paths:
-            if self.model.leaves[path].clocked is None and (path in counted or path in nexts):
+            if self.model.leaves[path].clocked is None and path in due:
                 self.count[path] += 1
-        self.last.update({path: moment.t for path in counted})
+        self.last.update({path: moment.t for path in due})
         for path, delay in nexts.items():
             wait = max(1, round(delay * 1e9)) if delay < math.inf else math.inf
             self.hits[path] = round(moment.t * 1e9) + wait

@@ -150,15 +150,14 @@ class Moment:
 
     def ticks(self, path: str) -> bool:
         """Whether a leaf ticks now and its lane is enabled."""
-        return self._once(("ticks", path), lambda: self._ticks(path))
+        return self._once(("ticks", path), lambda: self.due(path) and self.enabled(path))
 
-    def _ticks(self, path: str) -> bool:
+    def due(self, path: str) -> bool:
+        """Whether a leaf would tick now if its lane is enabled."""
         rule = self.model.trigger(path)
         if rule is not None and self.at is not None:
-            due = self.model.crossing(rule) is None and self.edge(rule)
-        else:
-            due = path in self.firing
-        return due and self.enabled(path)
+            return self.model.crossing(rule) is None and self.edge(rule)
+        return path in self.firing
 
     def step(self, path: str) -> dict[str, float]:
         """What the tick or hit of a leaf returns."""
