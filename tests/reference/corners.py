@@ -172,11 +172,17 @@ def _corners() -> dict[str, Experiment]:
         ),
         "a crossing triggers a disabled block: its noise and dt run on": _run(
             Nest("g", inputs=("r",), children=(by(noisy, off),), conditions=(Condition("triggered", r("b.c")),)),
-            saw, wires={"g.r": r("r")}, given={"r": ((0.0, 0.15), (0.0, 1.0))}, until=480, step=30,
+            saw,
+            wires={"g.r": r("r")},
+            given={"r": ((0.0, 0.15), (0.0, 1.0))},
+            until=480,
+            step=30,
         ),
         "an edge triggers a disabled block: its noise and dt run on": _run(
             Nest(
-                "g", inputs=("r", "e"), children=(by(noisy, off),),
+                "g",
+                inputs=("r", "e"),
+                children=(by(noisy, off),),
                 conditions=(Condition("triggered", ("gt", r("e"), k(0.5)), edge="either"),),
             ),
             wires={"g.r": r("r"), "g.e": r("e")},
