@@ -54,13 +54,15 @@ class Tick(Method):
 
 
 class Hit(Method):
-    """first: of the first hit, in seconds; or the name of a parameter that gives it in ns, in each lane its own.
+    """first: of the first hit, in seconds, inf for none; or the name of a parameter that gives it in ns, in each lane
+    its own.
 
-    wake: the name of an input that gives the time of the next hit, ns; one not after the last hit is none."""
+    wake: names of inputs from held outputs that give the time of a further hit, ns; none if it is not after the last one.
+    """
 
     kind = "hit"
     first: float | str = 0.0
-    wake: str = ""
+    wake: tuple[str, ...] = ()
 
 
 class Edges(Method):

@@ -116,8 +116,8 @@ class Graph:
             node = add("hit", method, method.returns or [n for n in by_tick if n not in named], clock=own)
             node.reads = self._reads(path, block, method, own)
             node.first = method.first  # type: ignore[attr-defined]
-            wake = self.flat.sources.get((path, method.wake), "")  # type: ignore[attr-defined]
-            node.wake = wake if isinstance(wake, str) else ""
+            sources = [self.flat.sources.get((path, name)) for name in method.wake]  # type: ignore[attr-defined]
+            node.wake = tuple(source for source in sources if isinstance(source, str))
             self.hits.append(self._add(node))
         for method in block.methods("output"):
             self._add(
@@ -259,10 +259,10 @@ class Graph:
 
         What wakes a hit runs in a pass of its own before, so that a hit reads what it holds."""
         yield from node.order
-        waking = self.producer.get(node.wake)
+        waking = [self.producer.get(key) for key in node.wake]
         for key in node.keys:
             yield from self.before.get(key, ())
-            if key in self.producer and self.producer[key] is not waking:
+            if key in self.producer and self.producer[key] not in waking:
                 yield self.producer[key]
 
     def active(self, node: Node, ticking: frozenset[ClockId]) -> bool:

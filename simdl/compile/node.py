@@ -56,7 +56,7 @@ class Node:
     order: list[Node] = field(default_factory=list)
     condition: int = -1
     smooth: bool = False  # changes between instants
-    wake: str = ""  # of a hit: the key of the value that gives its next time, ns
+    wake: tuple[str, ...] = ()  # of a hit: the keys of the values that give further times, ns
     first: float | str = 0.0  # of a hit: its first time in seconds, or the name of the parameter that gives it in ns
 
     @property

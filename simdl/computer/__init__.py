@@ -1,6 +1,7 @@
 """The computer a loop runs on, in whole nanoseconds, and discrete-event plants.
 
     computer, task         Computer, Task: what is released when, what its jobs do, and what happens when they are late
+    edge                   Edge: an interrupt, in live mode
     instructions           what a task's body yields: Read, Compute, Write, Run, Send, Acquire, Put, Wait, …
     processor, policy      cores with a clock; fixed priority, EDF, round robin, a table, any key
     accelerator            GPUs and NPUs: a queue, batches, copies, streams
@@ -22,6 +23,7 @@ from __future__ import annotations
 from simdl.computer.accelerator import Accelerator as Accelerator
 from simdl.computer.bus import CAN as CAN, TDMA as TDMA, Bus as Bus, Ideal as Ideal, Message as Message
 from simdl.computer.computer import Computer as Computer
+from simdl.computer.edge import Edge as Edge
 from simdl.computer.ethernet import SwitchedEthernet as SwitchedEthernet
 from simdl.computer.instructions import (
     Acquire as Acquire,
@@ -65,11 +67,12 @@ from simdl.computer.times import (
     Normal as Normal,
     Uniform as Uniform,
 )
+from simdl.computer.traffic import Frames as Frames, Link as Link, Traffic as Traffic
 
 __all__ = [
-    "CAN", "EDF", "TDMA", "Accelerator", "Access", "Acquire", "BurstLoss", "Bus", "Compute", "Computer", "Correlated",
-    "Degrade", "Distribution", "Duplicate", "Exponential", "FixedPriority", "Ideal", "Job", "Kernel", "Keyed", "Lock",
-    "Loss", "Mail", "Mailbox", "Measured", "Message", "Mixture", "Normal", "Policy", "Process", "Processor", "Put",
-    "Raise", "Read", "Release", "Reorder", "Replay", "RoundRobin", "Run", "Schedule", "Send", "Sleep",
-    "SwitchedEthernet", "Table", "Take", "Task", "Uniform", "Wait", "Write", "measure",
+    "CAN", "EDF", "TDMA", "Accelerator", "Access", "Acquire", "BurstLoss", "Bus", "Compute", "Computer",
+    "Correlated", "Degrade", "Distribution", "Duplicate", "Edge", "Exponential", "FixedPriority", "Ideal", "Job",
+    "Kernel", "Keyed", "Lock", "Loss", "Mail", "Mailbox", "Measured", "Message", "Mixture", "Normal", "Policy",
+    "Process", "Processor", "Put", "Raise", "Read", "Release", "Reorder", "Replay", "RoundRobin", "Run", "Schedule",
+    "Send", "Sleep", "SwitchedEthernet", "Table", "Take", "Task", "Uniform", "Wait", "Write", "measure",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any, TypeVar
 
 from simdl.clock import SECOND, Duration, nanoseconds
+from simdl.computer.edge import Edge
 from simdl.computer.kernel import Kernel
 from simdl.computer.processor import Processor
 from simdl.computer.schedule import Schedule
@@ -70,6 +71,11 @@ class Computer:
         return faults
 
     @property
+    def edges(self) -> tuple[Edge, ...]:
+        """The edges of signals that release jobs."""
+        return tuple(dict.fromkeys(task.trigger for task in self.tasks if isinstance(task.trigger, Edge)))
+
+    @property
     def deterministic(self) -> bool:
         """Whether all lanes have one schedule, as far as can be told: no distribution, function or body."""
         return not self._random
@@ -79,6 +85,9 @@ class Computer:
         end = nanoseconds(until, "until")
         if end <= 0:
             raise ModelError("schedule: until", f"{until!r}", "a positive time")
+        if self.edges:
+            raise ModelError("computer", f"jobs released by the {self.edges[0]}, which only the loop can tell",
+                             "times that do not depend on the loop", "on(diagram, live=True)")  # fmt: skip
         collecting = gc.isenabled()
         gc.disable()  # all that is made stays: looking through it again and again costs two thirds of the time
         try:

@@ -13,6 +13,7 @@ from torch import Tensor
 from simdl.block import Block, Declared
 from simdl.clock import SECOND, Clock, Duration, nanoseconds
 from simdl.compile import Model, compile_model
+from simdl.computer.edge import watch
 from simdl.computer.mapped import NEVER, Placement, Timetable, become_mapped
 from simdl.declarations import Input, Output
 from simdl.diagram import Diagram
@@ -204,7 +205,8 @@ def place_live(diagram: Whole, computer: Computer, pending: int = 8) -> Whole:
     made = copied(diagram)
     blocks = {block.path: block for block in made.leaves()}
     names = _assigned(computer, model, blocks)
-    live = Live(computer, tuple(dict.fromkeys(names.values())), pending)
+    edges = watch(made, model, computer.edges)
+    live = Live(computer, tuple(dict.fromkeys(names.values())), pending, tuple(edge for edge, _ in edges))
     _wire_within(blocks, names)
     _keep_clocks(made, model, names)
     told: dict[str, list[Port]] = {name: [] for name in live.names}
@@ -219,6 +221,8 @@ def place_live(diagram: Whole, computer: Computer, pending: int = 8) -> Whole:
     for k, name in enumerate(live.names):
         ports = told[name]
         computers.wires[f"v{k}"] = ports[0] if len(ports) == 1 else stack(*ports)
+    for k, (_, stamp) in enumerate(edges):
+        computers.wires[f"e{k}"] = stamp
     for path, name in names.items():
         block, k = blocks[path], live.names.index(name)
         placed = _placement(path, block, model, live, computer.placed()[name], pending)
@@ -240,6 +244,7 @@ def _placement(
         dtypes={n: value.dtype for n, value in values.items()},
         within=_within(block, outputs),
         period=clock.period if clock is not None else 0.0, drift=moved[0], shift=moved[1],
+        initial=vars(block).pop("_initial", {}),
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from simdl.block import Block
 from simdl.clock import FOREVER, SECOND
+from simdl.computer.edge import Edge
 from simdl.computer.history import History
 from simdl.declarations import Input, Output, Param, State
 from simdl.errors import RunError
@@ -32,10 +33,13 @@ class LiveLane:
         self.reads = dict.fromkeys(live.names, 0)
 
     def advance(self, ns: int, values: tuple[Any, ...]) -> tuple[tuple[Any, ...], int]:
-        """Go on to ns; values: what each name's blocks gave when they were last read."""
+        """Go on to ns; values: what each name's blocks gave when they were last read, then the numbers of the edges
+        just seen."""
         kernel, given = self.kernel, dict(zip(self.live.names, values))
         if kernel.asked is not None:
             self._note(kernel.advance(kernel.now, given), ns)
+        for number in values[-1]:
+            kernel.raise_(self.live.edges[number], ns)
         while kernel.asked is None and kernel.peek() <= ns:
             self._note(kernel.advance(int(kernel.peek()), given), ns)
         later = kernel.peek()
@@ -56,11 +60,13 @@ class LiveLane:
 
 @dataclass(eq=False)
 class Live:
-    """A computer that runs beside the lanes: names of what tasks run, and how many jobs may be under way."""
+    """A computer that runs beside the lanes: names of what tasks run, how many jobs may be under way, and the edges of
+    signals that release them."""
 
     computer: Computer
     names: tuple[str, ...]
     pending: int
+    edges: tuple[Edge, ...] = ()
     horizon: int | None = None
     history: History = field(init=False)
 
@@ -79,13 +85,14 @@ class Live:
 
     def block(self, widths: Mapping[str, int]) -> Block:
         """The block that runs the computers: inputs v0, v1, … are what the blocks of each name gave, one number or a
-        vector; outputs say when each was last read and shown, ns."""
+        vector, e0, e1, … when each edge was last seen; outputs say when each name was last read and shown, ns."""
         return _class_of(self, widths)()
 
 
 def _class_of(live: Live, widths: Mapping[str, int]) -> Callable[[], Block]:
     count = len(live.names)
     inputs = {f"v{k}": Input() for k in range(count)}
+    edges = {f"e{k}": Input(dtype="int64") for k in range(len(live.edges))}
     outputs: dict[str, Output] = {}
     for k in range(count):
         outputs[f"started{k}"] = Output((), dtype="int64", initial=UNSEEN)
@@ -97,10 +104,12 @@ def _class_of(live: Live, widths: Mapping[str, int]) -> Callable[[], Block]:
         now = torch.round(t * SECOND).to(torch.int64)
         columns = [values[name].detach().tolist() for name in inputs]
         rows = zip(now.tolist(), due.tolist(), entry.tolist(), values["lane"].tolist(), values["of_seed"].tolist())
+        stamps = [values[name].tolist() for name in edges]
         numbers, later, shown = entry.tolist(), due.tolist(), kept.tolist()
         for i, (ns, at, number, lane, seed) in enumerate(rows):
-            if ns == at:
-                given = tuple(tuple(c[i]) if isinstance(c[i], list) else c[i] for c in columns)
+            seen = tuple(k for k, stamp in enumerate(stamps) if stamp[i] == ns)
+            if ns == at or seen:
+                given = (*(tuple(c[i]) if isinstance(c[i], list) else c[i] for c in columns), seen)
                 numbers[i], shown[i], later[i] = live.history.advance(lane, seed, number, ns, given)
         new = torch.tensor([list(one) for one in shown], dtype=torch.int64, device=t.device)
         following = torch.tensor(later, dtype=torch.int64, device=t.device)
@@ -114,12 +123,14 @@ def _class_of(live: Live, widths: Mapping[str, int]) -> Callable[[], Block]:
     def settings(self: Block, ids: Tensor, seed: int) -> Mapping[str, Tensor]:
         return {"lane": ids.to(torch.int64), "of_seed": torch.full_like(ids, seed, dtype=torch.int64)}
 
+    method = Hit(reading(wake, [*inputs, *edges, "kept", "entry", "due", "lane", "of_seed", "t"]))
+    method.wake = tuple(edges)
     body: dict[str, Any] = {
-        **inputs, **outputs,
+        **inputs, **edges, **outputs,
         "kept": State([UNSEEN, UNSEEN, 0] * count, dtype="int64"),
         "entry": State(0, dtype="int64"), "due": State(0, dtype="int64"),
         "lane": Param(0, dtype="int64"), "of_seed": Param(0, dtype="int64"),
-        "wake": Hit(reading(wake, [*inputs, "kept", "entry", "due", "lane", "of_seed", "t"])),
+        "wake": method,
         "lane_settings": settings, "__reduce__": lambda self: (_again, (live, dict(widths)), self.__getstate__()),
         "__module__": __name__, "__doc__": "The computers of the lanes.",
     }  # fmt: skip

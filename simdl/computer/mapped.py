@@ -11,9 +11,10 @@ So a snapshot of a loop holds the jobs under way, and both engines replay a time
 from __future__ import annotations
 
 import copyreg
+import math
 from collections.abc import Callable, Mapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -52,6 +53,7 @@ class Placement:
     the run's float type; within: outputs that other blocks of the same job read at once; jobs, writes: the lengths of
     the tables; pending: how many jobs may be on their way; period: the nominal time between jobs, s; drift, shift:
     local time is t * (1 + drift) + shift. live: a block says the times as the loop goes; there are no tables.
+    initial: what outputs show before the first write, where it is not what they declare.
     """
 
     path: str
@@ -67,6 +69,7 @@ class Placement:
     drift: float = 0.0
     shift: float = 0.0
     live: bool = False
+    initial: Mapping[str, Any] = field(default_factory=dict)
 
 
 def become_mapped(block: Block, placement: Placement) -> Block:
@@ -93,7 +96,7 @@ def _namespace(cls: type[Block], placement: Placement) -> dict[str, Any]:
     outputs: dict[str, Output] = {}
     for name, one in declared.items():
         if isinstance(one, Output | OutputMethod):
-            initial = 0.0 if one.initial is None else one.initial
+            initial = placement.initial.get(name, 0.0 if one.initial is None else one.initial)
             outputs[name] = Output(placement.shapes[name], unit=one.unit, initial=initial, doc=one.doc)
             outputs[name].dtype = placement.dtypes[name]
     states = {name: one for name, one in declared.items() if isinstance(one, State)}
@@ -116,7 +119,8 @@ def _namespace(cls: type[Block], placement: Placement) -> dict[str, Any]:
     job = Hit(reading(parts.begin, [*begins, *times[0]]), tuple(within.values()))
     publish = Hit(reading(parts.publish, [*shows, *times[1]]), (*outputs.values(), captured))
     if placement.live:
-        job.wake, publish.wake = "started", "shown"
+        job.wake, publish.wake = ("started",), ("shown",)
+        job.first = publish.first = math.inf
     else:
         job.first, publish.first = "begin", "write_begin"
     ring: Shape = () if placement.pending == 1 else (placement.pending,)

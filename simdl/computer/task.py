@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simdl.clock import Clock, Duration, clock, nanoseconds
+from simdl.computer.edge import Edge
 from simdl.computer.instructions import Compute, Read, Write
 from simdl.computer.processor import Processor
 from simdl.computer.times import Distribution
@@ -38,8 +39,9 @@ class Task:
 
     Released by one of: period= or rate= (from offset= on, in the processor's local time); arrivals= (times, or a
     distribution of the gaps between them); trigger= (the name of a task, at the end of its jobs, of a block whose
-    message arrives, or of an event raised in a body or from outside). jitter: a distribution or the largest delay of
-    a release. Jobs of a task run one after the other; instances= lets so many be under way at once.
+    message arrives, or of an event raised in a body or from outside; in live mode also an `Edge` of a signal). jitter:
+    a distribution or the largest delay of a release. Jobs of a task run one after the other; instances= lets so many
+    be under way at once.
 
     execution: a time, a distribution, or a function of the job. body: a generator function of the job that yields
     instructions; without one a job reads at its start, computes, and writes at its end what it `runs`: blocks or
@@ -58,7 +60,7 @@ class Task:
     period: Duration | None = None
     rate: Duration | None = None
     arrivals: Sequence[Duration] | Distribution | None = None
-    trigger: str | None = None
+    trigger: str | Edge | None = None
     offset: Duration = 0
     jitter: Duration | Distribution | None = None
     priority: int = 0
@@ -114,6 +116,10 @@ class Task:
             say("release", f"{' and '.join(ways) or 'nothing'} given", "one of period, rate, arrivals, trigger")
         if (self.execution is None) == (self.body is None) and self.body is None:
             say("execution", "neither execution nor body", "one of them, or both")
+        if isinstance(self.trigger, Edge):
+            found += self.trigger.faults(f"{where}: trigger")
+        elif self.trigger is not None and not isinstance(self.trigger, str):
+            say("trigger", f"{self.trigger!r}", "a name, or an Edge")
         if isinstance(self.runs, str):
             say("runs", f"{self.runs!r}", f"a list: [{self.runs!r}]")
         for what in ("late", "over"):

@@ -199,6 +199,7 @@ class Walk:
             fresh = fresh & ~good
             if crossed is not None and self.guarded is not None:
                 self.guarded.fire(crossed.fired)
+                self._next_events()  # what it triggers may ask for a hit
             due = reached & (self.event <= goal) & (target == self.event)
             if bool(due.any()):
                 self._events(due)

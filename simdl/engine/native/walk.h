@@ -355,7 +355,10 @@ static void to(INSIDE, double goal, double whole, int64_t *next)
             fresh = 0;
         }
 #if GUARDS
-        if (crossed) fire(GIVE, fired);
+        if (crossed) {
+            fire(GIVE, fired);
+            next_event(GIVE); /* what it triggers may ask for a hit */
+        }
 #endif
         const _Bool due = reached && w->event <= goal && target == w->event;
         if (due) {
