@@ -10,6 +10,7 @@
     kernel, cores, queue   one lane on SimPy: instants; who runs; pending jobs
     lock, mailbox          what tasks share: priority inheritance and ceilings; values with the time they were put
     sharing, waiting       the locks, mailboxes and events of a lane, and who waits for them
+    traffic                wires of a diagram over buses, without tasks
     job, schedule          what happened
     analysis               response times and schedulability without simulating
     plot                   Gantt charts, histograms, utilisation
@@ -70,9 +71,10 @@ from simdl.computer.times import (
 from simdl.computer.traffic import Frames as Frames, Link as Link, Traffic as Traffic
 
 __all__ = [
-    "CAN", "EDF", "TDMA", "Accelerator", "Access", "Acquire", "BurstLoss", "Bus", "Compute", "Computer",
-    "Correlated", "Degrade", "Distribution", "Duplicate", "Edge", "Exponential", "FixedPriority", "Ideal", "Job",
-    "Kernel", "Keyed", "Lock", "Loss", "Mail", "Mailbox", "Measured", "Message", "Mixture", "Normal", "Policy",
-    "Process", "Processor", "Put", "Raise", "Read", "Release", "Reorder", "Replay", "RoundRobin", "Run", "Schedule",
-    "Send", "Sleep", "SwitchedEthernet", "Table", "Take", "Task", "Uniform", "Wait", "Write", "measure",
+    "CAN", "EDF", "TDMA", "Accelerator", "Access", "Acquire", "BurstLoss", "Bus", "Compute", "Computer", "Correlated",
+    "Degrade", "Distribution", "Duplicate", "Edge", "Exponential", "FixedPriority", "Frames", "Ideal", "Job",
+    "Kernel", "Keyed", "Link", "Lock", "Loss", "Mail", "Mailbox", "Measured", "Message", "Mixture", "Normal",
+    "Policy", "Process", "Processor", "Put", "Raise", "Read", "Release", "Reorder", "Replay", "RoundRobin", "Run",
+    "Schedule", "Send", "Sleep", "SwitchedEthernet", "Table", "Take", "Task", "Traffic", "Uniform", "Wait", "Write",
+    "measure",
 ]  # fmt: skip
