@@ -50,7 +50,7 @@ class Loop(Diagram):
 
 
 def run(model: Diagram, **options):
-    return simulate(model, **{"until": 1, "every": "1 ms", "solver": STEP, **options})
+    return simulate(model, **{"until": 0.3, "every": "1 ms", "solver": STEP, **options})
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -69,7 +69,7 @@ def test_a_constant_delay_is_a_latency(engine):
     found, wanted = run(link, **options), run(Loop(Hold(period="10 ms", latency="7 ms")), **options)
     assert torch.allclose(found["seen"].values, wanted["seen"].values, rtol=0, atol=1e-10)
     assert torch.allclose(found["y"].values, wanted["y"].values, rtol=0, atol=1e-10)
-    assert float(found["y"].values.max()) > 0.3
+    assert float(found["y"].values.max()) > 0.1
 
 
 def test_a_link_to_one_input_leaves_the_others_and_carries_formulas():
@@ -85,7 +85,7 @@ def test_a_link_to_one_input_leaves_the_others_and_carries_formulas():
 def test_a_lossy_link_holds_the_last_value_that_arrived():
     traffic = Traffic([Link("plant.y", Ideal("radio", delay="2 ms", faults=(Loss(0.4),)), period="10 ms")])
     found = run(traffic.on(Loop(), horizon=1), record=["plant_y_link.y", "plant_y_link_age.age", "plant.y"], lanes=3,
-                seed=5)  # fmt: skip
+                seed=5, until=1)  # fmt: skip
     for lane in range(3):
         history = traffic.computer.schedule(1, seed=5, lane=lane)
         arrived = [message.captured // 10**6 for message in history.messages if not message.lost]
@@ -108,7 +108,7 @@ def test_two_links_on_one_can_go_by_their_identifiers():
         history = traffic.computer.schedule("25 ms")
         assert history.accesses(f"{first.replace('.', '_')}_link")[1].tolist() == [270_000, 10_270_000, 20_270_000]
         assert history.accesses(f"{second.replace('.', '_')}_link")[1].tolist() == [540_000, 10_540_000, 20_540_000]
-    assert run(traffic.on(Loop(), horizon=1))["y"].values.max() > 0.3
+    assert run(traffic.on(Loop(), horizon=1))["y"].values.max() > 0.1
 
 
 def test_other_frames_and_tasks_are_on_the_same_bus():
@@ -125,7 +125,7 @@ def test_other_frames_and_tasks_are_on_the_same_bus():
     wanted = [270_000 + short + 270_000, 9_900_000 + 270_000 + 270_000 + short + 270_000]
     assert history.accesses("plant_y_link")[1].tolist() == wanted
     model = traffic.on(Loop(), horizon=1)
-    assert run(model, record=["pi.captured"])["pi.captured"].values.max() > 0.9
+    assert run(model, record=["pi.captured"])["pi.captured"].values.max() > 0.25
 
 
 def test_senders_are_nodes_and_buses_of_every_kind_carry_wires():
@@ -150,7 +150,7 @@ def test_a_link_can_answer_another_one():
     traffic = Traffic([Link("plant.y", can, period="20 ms"), Link("pi.u", can, trigger="plant.y")])
     history = traffic.computer.schedule("50 ms")
     assert history.accesses("pi_u_link")[0].tolist() == history.accesses("plant_y_link")[1].tolist()
-    assert run(traffic.on(Loop(), horizon=1))["y"].values.max() > 0.3
+    assert run(traffic.on(Loop(), horizon=1))["y"].values.max() > 0.1
 
 
 class Car(Diagram):
@@ -172,12 +172,17 @@ class Controlled(Diagram):
         self.speed = self.car.speed
 
 
+@pytest.fixture(scope="module")
+def held():
+    """The loop whose controller reads a hold with a latency of 7 ms."""
+    return run(Loop(Hold(period="20 ms", latency="7 ms")))["y"].values
+
+
 @pytest.mark.parametrize("wire", ["car.speed", "car.body.y", "pi.e"])
-def test_a_wire_is_found_through_the_borders_of_diagrams(wire):
+def test_a_wire_is_found_through_the_borders_of_diagrams(wire, held):
     bus = Ideal("wire", delay="7 ms")
     model = Traffic([Link(wire, bus, period="20 ms", initial=1.0 if wire == "pi.e" else 0.0)]).on(Controlled(), 1)
-    wanted = run(Loop(Hold(period="20 ms", latency="7 ms")))["y"].values
-    assert torch.allclose(run(model)["speed"].values, wanted, rtol=0, atol=1e-10)
+    assert torch.allclose(run(model)["speed"].values, held, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("wire", ["car.force", "car.body.u", "pi.u"])
@@ -222,8 +227,8 @@ class Wide(Diagram):
 def test_vectors_and_pickles_go_over_a_link():
     model = Traffic([Link("far.u", Ideal("wire", delay="3 ms"), period="10 ms", initial=[5.0, 6.0])]).on(Wide(), 1)
     found = run(model)["y"].values
-    assert found.shape == (1, 1001, 2) and found[0, 0].tolist() == [10.0, 12.0]
-    assert torch.allclose(found[0, 4:].sum(1), torch.full((997,), 2.0, dtype=torch.float64))
+    assert found.shape == (1, 301, 2) and found[0, 0].tolist() == [10.0, 12.0]
+    assert torch.allclose(found[0, 4:].sum(1), torch.full((297,), 2.0, dtype=torch.float64))
     again = pickle.loads(pickle.dumps(model))
     assert torch.equal(run(again)["y"].values, found)
 
