@@ -78,10 +78,13 @@ def load(name: str) -> tuple[nn.Module, ModelCard]:
     return load_card(found.folder)
 
 
-def copy(name: str, folder: str | Path) -> Path:
-    """Copy card and weights into a folder, which is made; returns it. Raises NetworkError for one that is not empty."""
+def copy(name: str, folder: str | Path, *, force: bool = False) -> Path:
+    """Copy card and weights into a folder, which is made; returns it.
+
+    Raises NetworkError for a file, and for a folder that is not empty, unless `force`: then they are written over.
+    """
     found, folder = entry(name), Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not force)):
         raise NetworkError(str(folder), "it exists and is not empty", "a new folder, or an empty one")
     folder.mkdir(parents=True, exist_ok=True)
     weights = json.loads((found.folder / CARD).read_text(encoding="utf-8"))["weights"]["file"]

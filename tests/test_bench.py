@@ -128,7 +128,7 @@ def test_a_program_without_names_fits_by_order_and_the_command_ends_as_the_requi
     bad = asked("bad")
     assert bad.exit_code == 1 and bad.output.startswith("FAILED") and "Ranking" not in bad.output.splitlines()[0]
     nothing = CliRunner().invoke(program, ["bench", "tests.study:STUDY", "--network", "nothing.pt2"])
-    assert nothing.exit_code == 2 and "it fits no slot" in nothing.output
+    assert nothing.exit_code == 2 and "no such file or folder" in nothing.output
 
 
 def test_an_interruption_between_campaigns_keeps_what_is_done(tmp_path: Path) -> None:

@@ -66,6 +66,36 @@ def test_help_and_list_import_no_torch(arguments: list[str]) -> None:
     assert "simdl" in done.stdout or "battery_soc" in done.stdout
 
 
+WRONG = [
+    "nosuch", "--nosuch", "run nosuch", "run battery_soc --nosuch", "run battery_soc --until soon",
+    "run battery_soc --engine fast", "run battery_soc --set a", "run battery_soc --network sensor=nosuch",
+    "validate nosuch", "validate battery_soc --lanes none", "dataset nosuch", "codesign nosuch", "slots nosuch",
+    "describe nosuch", "train nosuch .", "train battery_soc nosuch", "report nosuch", "network nosuch",
+    "hub show nosuch", "bench nosuch --network pkg:made", "bench --network nosuch", "bench battery_soc",
+    "export nosuch --to a.onnx",
+    "export battery_soc --to a.onnx", "export battery_soc sensor --to a.doc", "export-c nosuch sensor --out a",
+]  # fmt: skip
+
+
+def test_what_is_wrong_with_the_words_alone_is_said_without_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom simdl.cli import main\n"
+        f"for words in {WRONG!r}:\n"
+        "    sys.argv = ['simdl', *words.split()]\n"
+        "    print('>', words, file=sys.stderr)\n"
+        "    try:\n        main()\n"
+        "    except SystemExit as end:\n"
+        "        heavy = sorted({'torch', 'numpy', 'scipy', 'matplotlib'} & set(sys.modules))\n"
+        "        if end.code != 2 or heavy:\n            sys.exit(f'{words}: {end.code}, {heavy}')\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    said = re.split(r"^> ", done.stderr, flags=re.MULTILINE)[1:]
+    assert len(said) == len(WRONG) and all("rror: " in one for one in said), done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_help_names_every_command_and_every_command_has_help(simdl: Any) -> None:
     text = simdl("--help").output
     for name in COMMANDS:

@@ -12,6 +12,7 @@ from simdl.cli.options import number
 from simdl.cli.program import COMMANDS, program
 from simdl.cli.request import Request
 from simdl.errors import UsageError
+from simdl.hub import entries
 
 ROOT = Path(__file__).parent.parent
 STUDY = "tests.study:STUDY"
@@ -135,15 +136,52 @@ def test_report_needs_a_folder_that_was_made_for_it(refused: Any, tmp_path: Path
     for text in ("{", "[]", '{"schema": "other"}', '{"schema": "simdl-request-1", "nonsense": 1}'):
         (tmp_path / "empty" / "request.json").write_text(text)
         assert "cannot be read" in refused("report", "empty")
+    (tmp_path / "empty" / "request.json").unlink()
     Request("validate", STUDY, lanes=5).note(tmp_path / "empty")
     assert "no lane was finished" in refused("report", "empty")
+    (tmp_path / "empty" / "request.json").unlink()
     Request("run", STUDY).note(tmp_path / "empty")
     assert "made by simdl run" in refused("report", "empty")
 
 
 def test_a_folder_of_another_seed_is_refused(refused: Any) -> None:
     CliRunner().invoke(program, ["validate", STUDY, "--lanes", "3", "--out", "v"])
-    assert "seed" in refused("validate", STUDY, "--lanes", "3", "--seed", "1", "--out", "v")
+    before = Path("v/request.json").read_bytes()
+    said = refused("validate", STUDY, "--lanes", "3", "--seed", "1", "--out", "v")
+    assert "the work of another request: seed differ" in said
+    assert Path("v/request.json").read_bytes() == before  # so that `simdl report v` still tells of what is there
+
+
+WRITERS = [
+    (["run", STUDY], "--out", "pages"),
+    (["export-c", STUDY, "sensor"], "--out", "firmware"),
+    (["export", STUDY, "sensor"], "--to", "net.onnx"),
+    (["describe", STUDY], "--svg", "picture.svg"),
+    (["hub", "load", next(iter(entries()))], "--to", "card"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "option", "place"), WRITERS, ids=lambda one: str(one[0]))
+def test_nothing_is_written_over_unless_asked(refused: Any, arguments: list[str], option: str, place: str) -> None:
+    target = Path(place)
+    kept = target if target.suffix else target / "mine.txt"
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text("mine")
+    said = refused(*arguments, option, place)
+    assert "it exists" in said and "--force" in said and kept.read_text() == "mine"
+    assert [p for p in Path().rglob("*") if p.is_file()] == [kept]
+
+
+def test_force_writes_over_what_is_there(refused: Any) -> None:
+    (name,) = list(entries())[:1]
+    Path("card").mkdir()
+    Path("card/card.json").write_text("mine")
+    done = CliRunner().invoke(program, ["hub", "load", name, "--to", "card", "--force"])
+    assert done.exit_code == 0, done.output
+    assert Path("card/card.json").read_bytes() == (entries()[name].folder / "card.json").read_bytes()
+    Path("picture.svg").write_text("mine")
+    assert CliRunner().invoke(program, ["describe", STUDY, "--svg", "picture.svg", "--force"]).exit_code == 0
+    assert "<svg" in Path("picture.svg").read_text()
 
 
 def test_a_file_in_place_of_the_folder_is_refused(refused: Any, tmp_path: Path) -> None:

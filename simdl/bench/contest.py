@@ -35,6 +35,10 @@ def bench(
     """
     given = network if isinstance(network, Scenario | Declared) or not _is_path(network) else str(network)
     label = str(given) if isinstance(given, str) else type(given).__name__
+    if isinstance(given, str) and (":" not in given or Path(given).exists()):
+        from simdl.networks.opening import open_network
+
+        given = open_network(given)  # once: what is wrong with the file is wrong in every slot
     chosen = [one if isinstance(one, Scenario) else scenario(one) for one in (scenarios or names())]
     places: list[tuple[Scenario, str, Declared]] = []
     misfits: list[tuple[str, str, str]] = []
@@ -47,7 +51,10 @@ def bench(
             except SimdlError as error:
                 misfits.append((study.name, name, _short(error)))
     if not places:
-        reasons = "\n    ".join(f"{where}, slot {slot}: {why}" for where, slot, why in misfits) or "there are no slots"
+        alike: dict[str, list[str]] = {}
+        for where, slot, why in misfits:
+            alike.setdefault(why, []).append(f"{where}, slot {slot}")
+        reasons = "\n    ".join(f"{'; '.join(at)}: {why}" for why, at in alike.items()) or "there are no slots"
         fix = "simdl slots SCENARIO says what fits; an adapter is a diagram around the network"
         raise NetworkError(label, f"it fits no slot:\n    {reasons}", "one that keeps the contract of a slot", fix)
     seats = []
@@ -62,15 +69,12 @@ def fitted(slot: Slot, given: Any) -> Declared:
     try:
         return fill(slot, given)
     except NetworkError:
-        if not isinstance(given, str) or not Path(given).exists():
+        if not isinstance(given, Imported):
             raise
-        from simdl.networks.opening import open_network
-
-        found = open_network(given)
         needed = [name for name in slot.outputs if name not in slot.defaults]
-        if "card" in found.options or len(needed) != len(found.outputs) or set(needed) == set(found.outputs):
+        if "card" in given.options or len(needed) != len(given.outputs) or set(needed) == set(given.outputs):
             raise
-        return fill(slot, _renamed(found, needed))
+        return fill(slot, _renamed(given, needed))
 
 
 def _renamed(found: Imported, names: list[str]) -> Imported:

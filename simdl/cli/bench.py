@@ -10,7 +10,7 @@ import click
 
 from simdl.cli.interruption import heeded
 from simdl.cli.options import options
-from simdl.cli.request import Request
+from simdl.cli.request import Request, check_network
 from simdl.cli.terminal import outcome, session, tell
 
 LANES = 200
@@ -32,6 +32,12 @@ def command(
 
     Interrupted, it keeps the lanes that are done; the same command goes on.
     """
+    from simdl.scenario import names, scenario
+
+    check_network(network, f"--network {network}")
+    for name in scenarios:
+        if ":" not in name and name not in names():
+            scenario(name)  # which says so
     from simdl.bench import Seat, bench
     from simdl.hub import know_architectures
     from simdl.report import bench_report

@@ -31,12 +31,12 @@ def command(
 
     Interrupted, it keeps what is done; the same command goes on.
     """
-    from simdl.codesign import codesign
-
     extra = {"check": check, "seconds": seconds}
     request = Request("codesign", scenario, seed, lanes, None, settings, {}, until, quick, workers,
                       str(out) if out else None, extra, engine)  # fmt: skip
     study = request.study()
+    from simdl.codesign import codesign
+
     folder = request.folder(study)
     speak = session()
     speak.resume = request.command(out=str(folder))

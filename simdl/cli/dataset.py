@@ -29,14 +29,14 @@ def command(
     Interrupted, it keeps the shards that are done; the same command goes on. Without --network, the baseline that
     the design names closes the loop.
     """
+    first = Request("dataset", scenario, seed, lanes, None, settings, networks, until, quick, workers,
+                    str(out) if out else None, engine=engine)  # fmt: skip
+    study = first.study()
     import torch
 
     from simdl.campaign.dataset import write_dataset
     from simdl.report.text import quantity
 
-    first = Request("dataset", scenario, seed, lanes, None, settings, networks, until, quick, workers,
-                    str(out) if out else None, engine=engine)  # fmt: skip
-    study = first.study()
     design = wanted(study, quick)
     request = Request(**{**vars(first), "lanes": lanes or design.lanes})
     if design.slot not in networks:

@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from simdl.cli.options import options
-from simdl.cli.request import Request
+from simdl.cli.request import Request, spare
 from simdl.cli.terminal import document, session
 
 
 @click.command("describe")
-@options("scenario", "network", "quick")
+@options("scenario", "network", "quick", "force")
 @click.option(
     "--svg", "picture", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
     help="Draw the diagram into this file; a name that ends in .png gives a PNG.",
@@ -22,11 +22,14 @@ from simdl.cli.terminal import document, session
 @click.option("--engine", is_flag=True, help="Also what the native engine would run in C, and what it would not.")
 def command(
     scenario: str, networks: dict[str, str], quick: bool, picture: Path | None, depth: int | None, engine: bool,
+    force: bool,
 ) -> None:  # fmt: skip
     """What SCENARIO is: what varies, what must hold, its slots, and the compiled schedule.
 
     SCENARIO is a name from `simdl list`, or package.module:ATTRIBUTE for one of your own.
     """
+    if picture is not None:
+        spare(picture, force)
     study = Request("describe", scenario, networks=networks, quick=quick).study()
     if picture is not None:
         from simdl.draw import draw

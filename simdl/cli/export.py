@@ -9,7 +9,7 @@ import click
 
 from simdl.cli.options import options
 from simdl.cli.program import Ending
-from simdl.cli.request import Request
+from simdl.cli.request import Request, check_network, spare
 from simdl.cli.terminal import document, session, tell
 
 
@@ -22,10 +22,10 @@ from simdl.cli.terminal import document, session, tell
               help="Put the file back into the loop for that many lanes and compare.")  # fmt: skip
 @click.option("--no-normalisation", "bare", is_flag=True, help="Leave the card's normalisation out of the file.")
 @click.option("--factory", help="Of a card whose network is made by Python code: package:function.")
-@options("network", "seed", "quick", "until")
+@options("network", "seed", "quick", "until", "force")
 def command(
     what: str, slot: str | None, path: Path, lanes: int | None, bare: bool, factory: str | None,
-    networks: dict[str, str], seed: int, quick: bool, until: Any,
+    networks: dict[str, str], seed: int, quick: bool, until: Any, force: bool,
 ) -> int:  # fmt: skip
     """Write a network as ONNX, as a torch.export program or as C, and compare the file with the network.
 
@@ -35,13 +35,21 @@ def command(
     units, states and what the comparison found. --check (with a scenario) runs a campaign with the file in the slot;
     exit code 1 when a verdict differs.
     """
-    from simdl.export import check_in_loop, export
-    from simdl.export.loop import in_slot
+    from simdl.export.kind import check_format
 
     speak = session()
+    check_format(path)
+    for made_here in (path, path.with_name(path.name + ".json")):
+        spare(made_here, force)
     if slot is None:
         if lanes is not None:
             raise click.UsageError("--check needs a scenario and a slot: there is no loop to put a lone network into.")
+        from simdl.scenario import names
+
+        if what in names() and not Path(what).exists():
+            raise click.UsageError(f"Which slot of {what}? `simdl slots {what}` lists them.")
+        check_network(what, what)
+        from simdl.export import export
         from simdl.hub import know_architectures
         from simdl.networks import open_network
 
@@ -55,6 +63,9 @@ def command(
     if lanes is not None and bare:
         raise click.UsageError("--check needs the normalisation in the file.")
     study = Request("export", what, seed, None, None, {}, networks, until, quick).study()
+    from simdl.export import check_in_loop, export
+    from simdl.export.loop import in_slot
+
     made = export(in_slot(study, slot), path, normalise=not bare)  # type: ignore[arg-type]
     if not speak.json:
         click.echo(str(made))

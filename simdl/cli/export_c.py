@@ -9,7 +9,7 @@ import click
 
 from simdl.cli.options import options
 from simdl.cli.program import Ending
-from simdl.cli.request import Request
+from simdl.cli.request import Request, spare
 from simdl.cli.terminal import document, session
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command("export-c")
-@options("scenario", "seed", "set", "network", "until", "quick", "engine")
+@options("scenario", "seed", "set", "network", "until", "quick", "force", "engine")
 @click.argument("path")
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder to write to.")
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True,
@@ -28,16 +28,17 @@ if TYPE_CHECKING:
               "compare this many lanes with the design.")  # fmt: skip
 def command(
     scenario: str, path: str, out: Path, dtype: str, name: str | None, check: int | None, seed: int,
-    settings: dict[str, Any], networks: dict[str, str], until: Any, quick: bool, engine: str,
+    settings: dict[str, Any], networks: dict[str, str], until: Any, quick: bool, force: bool, engine: str,
 ) -> int:  # fmt: skip
     """Write the part of SCENARIO at PATH, such as loop.controller, as freestanding C99: an init and a step function,
     a test with signals of lane 0, and what it takes of a target.
 
     With --check the C goes back into the loop, and the exit code is 1 when any verdict differs from the design's.
     """
+    spare(out, force)
+    study = Request("export-c", scenario, seed, None, None, settings, networks, until, quick, engine=engine).study()
     from simdl.export.c import check_in_loop
 
-    study = Request("export-c", scenario, seed, None, None, settings, networks, until, quick, engine=engine).study()
     exported = _export(study, path, out, dtype, name, seed)
     result = check_in_loop(study, exported, check, seed=seed, progress=session().progress) if check else None
     if session().json:

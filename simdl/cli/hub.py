@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from simdl.cli.options import options
+from simdl.cli.request import spare
 from simdl.cli.terminal import document, session
 
 ACTIONS = ("list", "show", "load")
@@ -18,8 +19,8 @@ ACTIONS = ("list", "show", "load")
 @click.option("--category", help="Only networks of this category.")
 @click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path),
               help="Where `load` copies to.  [default: a folder of that name]")  # fmt: skip
-@options()
-def command(action: str, name: str | None, category: str | None, folder: Path | None) -> None:
+@options("force")
+def command(action: str, name: str | None, category: str | None, folder: Path | None, force: bool) -> None:
     """The networks that ship with simdl: `list` them, `show` one's card, `load` it: copy card and weights."""
     from simdl import hub
 
@@ -55,7 +56,9 @@ def command(action: str, name: str | None, category: str | None, folder: Path | 
             click.echo(f"  {metric}: {value:.4g}")
         click.echo(f"  look inside with  simdl network {entry.folder}")
         return
-    made = hub.copy(name, folder or Path(name))
+    folder = folder or Path(name)
+    spare(folder, force)
+    made = hub.copy(name, folder, force=force)
     if session().json:
         document({"name": name, "folder": str(made)})
         return

@@ -121,6 +121,7 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
     "quick": click.option("--quick", is_flag=True, help="The scenario's shorter form, for a first look."),
     "out": click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="The folder to write to; one "
                         "with the work of an interrupted call goes on.  [default: under runs/]"),
+    "force": click.option("--force", is_flag=True, help="Write over what is there."),
     "engine": click.option("--engine", type=click.Choice(["auto", "native", "torch"]), default="auto",
                            show_default=True, help="Compiled C, eager torch, or what is faster."),
     "workers": click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes."),

@@ -30,10 +30,10 @@ def command(folder: Path, tables: bool) -> int:
 
     Nothing is simulated but single lanes for the figures: what was not run is said to be missing.
     """
-    from simdl.report import campaign_report, codesign_report
-
     request = Request.read(folder)
     study = request.study()
+    from simdl.report import campaign_report, codesign_report
+
     if request.verb == "validate":
         campaign = stored(study, folder / "lanes", request.seed, request.lanes or 0, 0)
         report = campaign_report(campaign, study, command=replace(request, out=None).command(), replay=request.alone,

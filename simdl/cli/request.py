@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simdl.errors import UsageError
+from simdl.errors import NetworkError, UsageError
 
 if TYPE_CHECKING:
     from simdl.scenario import Scenario
 
 NOTE = "request.json"
+NETWORKS = 'a card\'s folder, .safetensors with a card, .pt2, .onnx, .keras, .h5, .nnet, .polar or "package:function"'
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Request:
         """The scenario as asked for. Raises UsageError and NetworkError for names and networks that do not fit."""
         from simdl.scenario import scenario
 
+        for slot, text in self.networks.items():
+            check_network(text, f"--network {slot}={text}")
         if "" not in sys.path and str(Path.cwd()) not in sys.path:
             sys.path.append(str(Path.cwd()))  # last: a module here shadows none that is installed
         found = scenario(self.scenario)
@@ -103,12 +106,20 @@ class Request:
         return self.command(verb="run", lane=lane, lanes=None, workers=1, out=None, extra={}, **changes)
 
     def note(self, folder: Path) -> None:
-        """Leave the request in the folder, for `simdl report`."""
+        """Leave the request in the folder, for `simdl report`. Raises UsageError where another one was left."""
         from simdl.data.durable import write_file
 
         networks = {slot: str(Path(text).resolve()) if Path(text).exists() else text
                     for slot, text in self.networks.items()}  # fmt: skip
         kept = {"schema": "simdl-request-1", **asdict(replace(self, networks=networks, out=None))}
+        if (folder / NOTE).is_file():
+            before = asdict(Request.read(folder))
+            free = ("lanes", "workers", "out")
+            others = [name for name in before if name not in free and before[name] != kept[name]]
+            if others:
+                raise UsageError(str(folder), f"the work of another request: {', '.join(others)} differ", "the same "
+                                 "one, to go on", f"another --out; `simdl report {folder}` shows what is there",
+                                 )  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
         write_file(folder / NOTE, (json.dumps(kept, indent=1) + "\n").encode())
 
@@ -126,3 +137,17 @@ class Request:
             return cls(**{**kept, "out": str(folder)})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UsageError(str(path), f"cannot be read: {error}", expected) from None
+
+
+def check_network(text: str, where: str) -> None:
+    """Refuse a network that is neither a path nor "package:function", before anything of weight is imported."""
+    if ":" not in text and not Path(text).exists():
+        raise NetworkError(where, "no such file or folder", "a network", NETWORKS)
+
+
+def spare(path: Path, force: bool) -> None:
+    """Refuse to write over a file, or into a folder with something in it, unless that was asked for."""
+    if force or not (path.exists() or path.is_symlink()) or (path.is_dir() and not any(path.iterdir())):
+        return
+    found = "it exists and is not empty" if path.is_dir() else "it exists"
+    raise UsageError(str(path), found, "a new one", "another name, or --force to write over it")

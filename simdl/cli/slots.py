@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 @options("scenario", "network")
 def command(scenario: str, networks: dict[str, str]) -> None:
     """The places for networks in SCENARIO, and what fits there."""
+    study = Request("slots", scenario, networks=networks).study()
     from simdl.slots import filling, slots_of
 
-    study = Request("slots", scenario, networks=networks).study()
     diagram = study.build()
     found = slots_of(diagram)
     inside = {name: type(block).__name__ for name, block in filling(diagram).items()}

@@ -30,12 +30,13 @@ def command(
 
     DATA are folders that `simdl dataset` wrote. Interrupted, the same command goes on.
     """
+    extra: dict[str, Any] = {"seconds": seconds, "epochs": epochs, "start": str(start) if start else None}
+    request = Request("train", scenario, seed, quick=quick, extra=extra, out=str(out) if out else None)
+    study = request.study()
     from simdl.codesign import Training
     from simdl.data import Shards, split_by_lane
 
-    extra: dict[str, Any] = {"seconds": seconds, "epochs": epochs, "start": str(start) if start else None}
-    request = Request("train", scenario, seed, quick=quick, extra=extra, out=str(out) if out else None)
-    design = wanted(request.study(), quick)
+    design = wanted(study, quick)
     folder = request.folder()
     speak = session()
     speak.resume = " ".join([request.command(out=str(folder)), *map(str, data)])

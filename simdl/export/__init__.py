@@ -1,6 +1,7 @@
 """Taking networks and whole virtual sensors out of simdl, and putting what came out back into the loop.
 
     exported, loop      export: a network as .onnx, .pt2 or .c; check_in_loop: a campaign with the file in a slot
+    kind                the formats by the ending of a name
     step, formats       one tick of a network as a function; writing it
     executor            running the files: ONNX Runtime, torch, a C compiler
     c/                  discrete subdiagrams as C99

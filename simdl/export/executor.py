@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from simdl.errors import NetworkError
-from simdl.export.formats import FORMATS, function_name, need
+from simdl.export.formats import function_name
+from simdl.export.kind import FORMATS, need
 from simdl.export.step import NEXT, FilePort
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]

@@ -16,7 +16,8 @@ import simdl
 from simdl.data.durable import write_file
 from simdl.errors import NetworkError
 from simdl.export.executor import Executor, open_executor
-from simdl.export.formats import check_format, write
+from simdl.export.formats import write
+from simdl.export.kind import check_format
 from simdl.export.step import NEXT, FilePort, Step, network_of
 from simdl.networks.comparison import Comparison, compare_outputs
 

@@ -12,7 +12,6 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +19,10 @@ import torch
 
 from simdl.data.durable import write_file
 from simdl.errors import NetworkError
+from simdl.export.kind import check_format
 from simdl.export.step import Step
 
-FORMATS = {".onnx": "ONNX", ".pt2": "torch.export", ".c": "C99"}
 _PLAIN = {"__and__": "bitwise_and", "__or__": "bitwise_or", "__xor__": "bitwise_xor"}  # the same operators
-
-
-def check_format(path: Path) -> str:
-    """The format that a name asks for. Raises NetworkError for others, and when what writes it is not installed."""
-    suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        raise NetworkError(str(path), f"a name that ends in {suffix!r}", "a format to export to", names=FORMATS,
-                           wrong=suffix)  # fmt: skip
-    if suffix in (".onnx", ".c"):
-        need("onnx", "onnx")
-        need("onnxscript", "onnx")
-    if suffix == ".onnx":
-        need("onnxruntime", "onnx")
-    if suffix == ".c":
-        need("emx_onnx_cgen", "c")
-    return FORMATS[suffix]
 
 
 def write(step: Step, path: Path) -> None:
@@ -166,17 +149,6 @@ def _searchsorted(boundaries: Any, value: Any, out_int32: bool = False, right: b
 
 def _axes(step: Step, axes: tuple[Any, ...]) -> dict[str, Any]:
     return dict(zip(step.input_names, axes))
-
-
-def need(module: str, extra: str) -> None:
-    """Raises NetworkError, naming the extra of simdl to install, when a package is not there."""
-    try:
-        found = find_spec(module) is not None
-    except (ImportError, ValueError):  # finders that refuse it, and half-removed packages
-        found = False
-    if not found:
-        raise NetworkError("export", f"{module.replace('_', '-')} is not installed", "an optional part of simdl",
-                           f"pip install 'simdl[{extra}]'")  # fmt: skip
 
 
 def _first(error: Exception) -> str:
