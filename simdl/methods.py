@@ -57,7 +57,7 @@ class Hit(Method):
     """first: of the first hit, in seconds, inf for none; or the name of a parameter that gives it in ns, in each lane
     its own.
 
-    wake: names of inputs from held outputs that give the time of a further hit, ns; none if it is not after the last one.
+    wake: names of inputs from held outputs that give the time of a further hit, ns; none if not after the last one.
     """
 
     kind = "hit"
@@ -177,7 +177,7 @@ def crossing(*, rest: State | None = None) -> Callable[[Function], Crossing]: ..
 def crossing(function: Function | None = None, /, *, rest: State | None = None) -> Any:
     """A guard that fires when it falls through zero.
 
-    rest: a mode set to 1 when a lane has spent its budget of firings between two instants (a ball at rest)."""
+    rest: a mode set to 1 when a lane has spent its budget of firings between two instants or hits (a ball at rest)."""
     if function is None:
         return lambda function: Crossing(function, rest)
     return Crossing(function, rest)

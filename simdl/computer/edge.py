@@ -33,8 +33,7 @@ class Edge:
 
     An edge is found where it is, between instants too: of a continuous signal as a crossing is, of one that a process
     or a job drives at that time. The job arrives at the first whole ns after it, so that what the same edge triggers
-    in the diagram is done before. What a signal does at t = 0 is no edge; at most 64 edges are found between two
-    instants.
+    in the diagram is done before. What a signal does at t = 0 is no edge.
     """
 
     signal: str

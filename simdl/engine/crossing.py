@@ -18,7 +18,7 @@ from simdl.engine.step import Step
 if TYPE_CHECKING:
     from simdl.engine.segment import Walk
 
-BUDGET = 64  # firings of one crossing in one lane between two instants
+BUDGET = 64  # firings of one crossing in one lane between two instants or hits of the lane
 TIE = 1e-12  # roots closer than this fraction of a step fire together
 ZERO = 1e-9  # a guard that has just fired and is this small counts as zero
 SHORT = 1e-13  # a flight between two firings of one guard that takes less of a step cannot be told from rest
@@ -61,7 +61,8 @@ class Guarded:
         self.arm(fired)
 
     def jump(self, lanes: Tensor) -> None:
-        """After a hit: fire what it has pushed through zero."""
+        """After a hit, from which the budgets of its lanes begin anew: fire what it has pushed through zero."""
+        self.counts = torch.where(lanes, 0, self.counts)
         fired = self.armed & (self._values() <= 0) & lanes
         if bool(fired.any()):
             self.fire(fired)

@@ -307,7 +307,7 @@ class Walk:
             segments.instants.event(state, self.span.start, torch.where(due, in_seconds(now), 0.0), clocks)
             self.span.refresh()
             if self.guarded is not None:
-                self.guarded.jump(due)
+                self.guarded.jump(torch.stack(list(clocks.values())).any(dim=0))
         for i in segments.lane_edges:
             mask = due & (state.next_edge[i] == now)
             state.next_edge[i] = torch.where(mask, segments.edge_after(state, i, now), state.next_edge[i])

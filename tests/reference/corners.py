@@ -161,6 +161,9 @@ def _corners() -> dict[str, Experiment]:
             wires={"b.u": r("hit.y")},
             step=30,
         ),  # fmt: skip
+        "a hit begins the budget of firings anew": _run(
+            _falling(start=2**-8, c=Crossing(r("x"), {"x": k(2**-8)})), hit, wires={"hit.u": r("b.x")}, step=25
+        ),
         "a step of a source is seen from the left": _run(step, flow, wires={"f.u": r("s.z")}, step=100, until=400),
         "a guard on a source fires at its edge": _run(
             step,

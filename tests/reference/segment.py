@@ -11,7 +11,7 @@ from tests.reference.moment import Key, Moment
 if TYPE_CHECKING:
     from tests.reference.interpreter import Lane
 
-BUDGET = 64  # firings of a crossing between two instants
+BUDGET = 64  # firings of a crossing between two instants or hits
 ZERO = 1e-9  # what a guard that fired here and now may be off from zero
 States = dict[Key, float]
 
@@ -57,6 +57,7 @@ class Segment:
 
     def _hit(self, now: int) -> None:
         armed = self.armed()
+        self.fired.clear()
         firing = frozenset(path for path, time in self.lane.hits.items() if time == now)
         self.lane.commit(self._moment(self.lane.states, self.at, firing))
         self._settle([], armed)

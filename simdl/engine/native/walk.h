@@ -188,11 +188,12 @@ static void fire(INSIDE, const _Bool *fired)
     refresh(GIVE);
 }
 
-/* After a hit: fire what it has pushed through zero. */
+/* After a hit, from which budgets begin anew: fire what it has pushed through zero. */
 static void pushed(INSIDE)
 {
     _Bool fired[GUARDS + 1], any = 0;
     double g[GUARDS + 1];
+    memset(w->count, 0, sizeof w->count);
     read_guards(GIVE, g);
     for (int q = 0; q < GUARDS; q++) {
         fired[q] = w->armed[q] && g[q] <= 0;
@@ -246,7 +247,7 @@ static void restart(INSIDE)
 static void to(INSIDE, double goal, double whole, int64_t *next)
 {
     _Bool fresh = 1;
-    while (!w->reason) {
+    while (!w->reason && !*c->stop) {
         const double target = w->event < goal ? w->event : goal, gap = target - tau;
         _Bool last = 1, good = 1, crossed = 0, had_dense = 0;
         _Bool fired[GUARDS + 1];
@@ -414,7 +415,7 @@ static int segment(ARGUMENTS, int64_t last, int count, int checks, _Bool known)
     next_event(GIVE);
     left = edge_ahead(w);
     restart(GIVE);
-    for (int j = 0; j < count && !w->reason; j++) {
+    for (int j = 0; j < count && !w->reason && !*c->stop; j++) {
         to(GIVE, length * (j + 1) / count, length / count, &next);
         tau = w->goal;
     }
