@@ -28,7 +28,7 @@ static char *ahead(ARGUMENTS, int64_t last, int keep, char *z)
     z += keep * SEGMENT;
 #if STEPS
     p_segment(PASS);
-    for (int j = 0; j < count; j++) {
+    for (int j = 0; j < count && !*c->stop; j++) {
         tau = length * j / count;
         SAVE_STEP
         k->z = z;
@@ -63,7 +63,7 @@ static char *behind(ARGUMENTS, int64_t last, char *z)
     int64_t next = c->grid ? (ns - 1) / c->grid * c->grid : -1;
 #endif
 #if STEPS
-    for (int j = count - 1; j >= 0; j--) {
+    for (int j = count - 1; j >= 0 && !*c->stop; j--) {
         tau = length * j / count;
 #if GRID
         const double before = length * (j - 1) / count + h;
@@ -143,6 +143,7 @@ static void adjoint_block(const context *c, const backward *d, int64_t b, int64_
         z = tape;
         last = d->cuts[q_] > 0 ? c->ns[d->cuts[q_] - 1] : d->start;
         for (i = d->cuts[q_]; i < d->cuts[q_ + 1]; i++) {
+            if (*c->stop) return;
             ns = c->ns[i];
             if (last >= 0 && ns > last) z = ahead(PASS, last, keep, z);
             head_ *const head = (head_ *)z;
@@ -161,6 +162,7 @@ static void adjoint_block(const context *c, const backward *d, int64_t b, int64_
         }
         if (!keep) continue;
         for (i = d->cuts[q_ + 1] - 1; i >= d->cuts[q_]; i--) {
+            if (*c->stop) return;
             ns = c->ns[i];
             last = i > 0 ? c->ns[i - 1] : d->start;
             t = (double)ns / 1e9;
@@ -186,8 +188,10 @@ static void adjoint_block(const context *c, const backward *d, int64_t b, int64_
     }
 }
 
+/* Whether it was stopped. */
 int32_t adjoint(const context *c, const backward *d)
 {
+    watch(c);
 #ifdef _OPENMP
 #pragma omp parallel for schedule(dynamic, 1) num_threads((int)c->threads) if (c->threads > 1)
 #endif
@@ -200,5 +204,6 @@ int32_t adjoint(const context *c, const backward *d)
         const int64_t end = (range + 1) * c->number / d->ranges;
         for (int64_t b = range * c->number / d->ranges; b < end; b++) adjoint_block(c, d, b, range, thread);
     }
-    return 0;
+    unwatch(c);
+    return *c->stop;
 }

@@ -157,7 +157,7 @@ class Adjoint:
             *tape.unit.maps,
         ]
         text += [f"#define {name} {' '.join(str(value).split(chr(10)))}" for name, value in macros.items()]
-        return "\n".join([*text, *tape.functions, header("adjoint.h")]), sizes
+        return "\n".join([*text, *tape.functions, header("stop.h"), header("adjoint.h")]), sizes
 
     def _instants(self) -> tuple[str, str, dict[int, int]]:
         """The switches over instants, forward and backward, and the bytes of each instant's record."""

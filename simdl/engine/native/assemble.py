@@ -40,6 +40,8 @@ typedef struct {
     double *event_times;
     int64_t most;
     int64_t *noted;
+    volatile int32_t *stop;
+    int64_t watched;
 } context;
 """
 NOTE = """
@@ -138,4 +140,5 @@ def assembled(writer: Writer, programs: Mapping[int, Program], inputs: Sequence[
     ]
     text += [f"#define {name} {' '.join(str(value).split(chr(10)))}" for name, value in macros.items()]
     ways = [NOTE, header("walk.h")] if walk is not None else []
+    ways.insert(0, header("stop.h"))
     return "\n".join([*text, *writer.functions, *ways, header("loop.h")])

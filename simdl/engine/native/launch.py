@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from simdl.engine.native.engine import Built, Native
 
 
+PAUSED, STOPPED = 1, 2  # how a call of the loop ends before the end of the plan
+
+
 class _Input(ctypes.Structure):
     _fields_ = [("count", ctypes.c_int64), ("times", ctypes.c_void_p), ("values", ctypes.c_void_p),
                 ("lanes", ctypes.c_int64)]  # fmt: skip
@@ -37,7 +41,7 @@ class _Context(ctypes.Structure):
                                          "streams", "inputs", "ring_next", "column_next", "mark_next", "place",
                                          "failed", "cause", "accuracy", "blocks", "scratch", "events",
                                          "event_times")),
-        ("most", ctypes.c_int64), ("noted", ctypes.c_void_p),
+        ("most", ctypes.c_int64), ("noted", ctypes.c_void_p), ("stop", ctypes.c_void_p), ("watched", ctypes.c_int64),
     ]  # fmt: skip
 
 
@@ -57,7 +61,6 @@ class Launch:
         self._pack()
         self.recorded = self._recorded()
         self.context = self._context()
-        self.first = self.blocks.bytes.copy() if self.model.crossings else None
         self.start = (self.ring.copy(), self.place.copy())
         self.most = 1 << 12  # crossings kept by one run
 
@@ -72,16 +75,28 @@ class Launch:
         self.simulator.state.ns = int(self.plan.ns[-1])
 
     def fire(self) -> dict[str, Any]:
-        """Run it. What was recorded: key -> (times in ns, values (times, size, lanes of all blocks), shape)."""
+        """Run it. What was recorded: key -> (times in ns, values (times, size, lanes of all blocks), shape).
+
+        Ctrl-C leaves the loop at once. Where the signal's handler raises nothing, it runs once more, to its end."""
         outs = self.room()
+        self.watch(in_main_thread())
         while True:
             self._room_for_crossings()
-            while self._go():
+            while (end := self._go()) == PAUSED:
                 self._call()
-            if self.first is None or self.noted[0] <= self.most:
+            if end == STOPPED:
+                self.watch(False)
+            elif self.noted[0] <= self.most or not self.model.crossings:
                 return outs
-            self.most = 2 * int(self.noted[0])  # more crossings than there was room for: once more
-            self.rewind(self.first)
+            else:
+                self.most = 2 * int(self.noted[0])  # more crossings than there was room for: once more
+            self.blocks.bytes[:] = 0
+            self._pack()
+            self.rewind(self.blocks.bytes)
+
+    def watch(self, signals: bool) -> None:
+        """Whether the next run is to be left when a signal comes."""
+        self.stop[0], self.context.watched = 0, signals
 
     def rewind(self, blocks: Array) -> None:
         """Back to the beginning of the plan, with this memory."""
@@ -90,11 +105,11 @@ class Launch:
         self.ring_next[:] = self.ring
         self.column[:], self.mark[:], self.failed[:], self.cause[:] = 0, 0, -1, -1
 
-    def _go(self) -> bool:
-        """Run to the end of the plan, or to the next call into Python: whether there is one."""
-        paused = bool(self.built.library.run(ctypes.addressof(self.context)))
+    def _go(self) -> int:
+        """Run to the end of the plan, or to the next call into Python (PAUSED), or until a signal comes (STOPPED)."""
+        end = int(self.built.library.run(ctypes.addressof(self.context)))
         self.ring[:], self.column[:], self.mark[:] = self.ring_next, self.column_next, self.mark_next
-        return paused
+        return end
 
     def _call(self) -> None:
         """Make the call into Python at which the run has paused."""
@@ -210,6 +225,8 @@ class Launch:
         c.column, c.column_next = self.column.ctypes.data, self.column_next.ctypes.data
         c.mark, c.mark_next = self.mark.ctypes.data, self.mark_next.ctypes.data
         c.blocks = blocks.data.ctypes.data
+        self.stop = np.zeros(1, dtype=np.int32)
+        c.stop = self.stop.ctypes.data
         pauses = any(p.outside for p in built.programs.values())
         scratch = aligned(max(3 * max(1, c.threads), blocks.number * pauses + 3), blocks.data.dtype)
         self.keep.append(scratch)
@@ -390,6 +407,11 @@ class Launch:
             if name.startswith("raw:") and slot.type in ("f8", "f4"):
                 names += [name[4:].removesuffix("!")] * slot.size
         return f"{names[cause]} is not finite" if 0 <= cause < len(names) else "not finite"
+
+
+def in_main_thread() -> bool:
+    """Whether this is the thread that Python tells of signals."""
+    return threading.get_ident() == threading.main_thread().ident
 
 
 def _typed(group: dict[Any, Tensor], key: str) -> Any:

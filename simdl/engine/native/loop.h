@@ -14,7 +14,7 @@ static void segment(ARGUMENTS, int64_t last, int count, int checks)
     h = whole;
     p_segment(PASS);
 #if STATES
-    for (int j = 0; j < count; j++) {
+    for (int j = 0; j < count && !*c->stop; j++) {
         tau = length * j / count;
         if (checks || next >= ns || (double)(next - last) / 1e9 > tau + h) {
             p_step(PASS);
@@ -41,7 +41,7 @@ static void segment(ARGUMENTS, int64_t last, int count, int checks)
         }
     }
 #else
-    for (; next < ns; next += c->grid) {
+    for (; next < ns && !*c->stop; next += c->grid) {
         tau = (double)(next - last) / 1e9;
         t = (double)next / 1e9;
         p_shown(PASS);
@@ -124,6 +124,7 @@ static void run_block(const context *c, int64_t b, int thread, int64_t *next)
     p_lane(PASS);
     for (i = c->place[FIRST]; i < c->count; i++) {
         int reason = 0;
+        if (*c->stop) return;
         ns = c->ns[i];
         if (part > 0) goto instant;
         memcpy(saved, s, CHANGING);
@@ -200,17 +201,21 @@ leave:
     }
 }
 
-/* Runs to the end of the table of instants (0), or to the next call into Python (1): `place` says where that is. */
+/* Runs to the end of the table of instants (0), or to the next call into Python (1): `place` says where that is. Or it
+was stopped (2). */
 int32_t run(const context *c)
 {
     int64_t next[5];
     memcpy(next, c->place, sizeof next);
+    watch(c);
 #ifdef _OPENMP
 #pragma omp parallel for schedule(dynamic, 1) num_threads((int)c->threads) if (c->threads > 1)
     for (int64_t b = 0; b < c->number; b++) run_block(c, b, omp_get_thread_num(), next);
 #else
     for (int64_t b = 0; b < c->number; b++) run_block(c, b, 0, next);
 #endif
+    unwatch(c);
+    if (*c->stop) return 2;
     memcpy(c->place, next, sizeof next);
     return next[PART] > 0;
 }

@@ -192,8 +192,12 @@ class Pullback:
         longest = max(int(need[a:b].sum()) for a, b in zip(cuts, cuts[1:]))
         return cuts, longest + 64
 
-    def run(self) -> None:
-        self.made.built.library.adjoint(ctypes.addressof(self.launch.context), ctypes.addressof(self.context))
+    def run(self, watched: bool) -> bool:
+        """Go back through the stretch; whether it came to its end, which it does when no signals are watched for."""
+        self.launch.watch(watched)
+        return not self.made.built.library.adjoint(
+            ctypes.addressof(self.launch.context), ctypes.addressof(self.context)
+        )
 
     # -- results --------------------------------------------------------------------------------------------------
 

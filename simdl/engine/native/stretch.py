@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from simdl.engine.native.launch import Launch
+from simdl.engine.native.launch import Launch, in_main_thread
 from simdl.engine.native.pullback import Differentiable, Pullback
 from simdl.engine.native.schedule import Schedule
 from simdl.engine.state import State
@@ -112,9 +112,11 @@ class Stretch:
             healthy = int((~failed).nonzero()[0, 0])
             index = torch.where(failed, healthy, torch.arange(lanes))
             bars = {name: _silenced(name, g, failed) for name, g in bars.items()}
-        launch = self._launch(tensors, index)
-        call = Pullback(self.state, self.inputs, self.made, launch, self.checkpoint, bars)
-        call.run()
+        for watched in (in_main_thread(), False):  # once more when the handler of a signal raised nothing
+            launch = self._launch(tensors, index)
+            call = Pullback(self.state, self.inputs, self.made, launch, self.checkpoint, bars)
+            if call.run(watched):
+                break
         found = call.results([*zip(self.names, tensors)], needed)
         if failed is not None and index is not None:
             found = [None if g is None else _silenced(name, g, failed) for name, g in zip(self.names, found)]
