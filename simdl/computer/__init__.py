@@ -13,6 +13,7 @@
     traffic                wires of a diagram over buses, without tasks
     job, schedule          what happened
     analysis               response times and schedulability without simulating
+    energy                 frequency levels, the energy of a schedule, batteries that stop a processor
     plot                   Gantt charts, histograms, utilisation
     mapped, coupling       blocks that tasks run, in a copy of a diagram: both engines replay the times of every lane
     replay                 a schedule that was measured
@@ -25,6 +26,7 @@ from simdl.computer.accelerator import Accelerator as Accelerator
 from simdl.computer.bus import CAN as CAN, TDMA as TDMA, Bus as Bus, Ideal as Ideal, Message as Message
 from simdl.computer.computer import Computer as Computer
 from simdl.computer.edge import Edge as Edge
+from simdl.computer.energy import Battery as Battery, Frequency as Frequency
 from simdl.computer.ethernet import SwitchedEthernet as SwitchedEthernet
 from simdl.computer.instructions import (
     Acquire as Acquire,
@@ -34,6 +36,7 @@ from simdl.computer.instructions import (
     Read as Read,
     Release as Release,
     Run as Run,
+    Scale as Scale,
     Send as Send,
     Sleep as Sleep,
     Take as Take,
@@ -71,10 +74,10 @@ from simdl.computer.times import (
 from simdl.computer.traffic import Frames as Frames, Link as Link, Traffic as Traffic
 
 __all__ = [
-    "CAN", "EDF", "TDMA", "Accelerator", "Access", "Acquire", "BurstLoss", "Bus", "Compute", "Computer", "Correlated",
-    "Degrade", "Distribution", "Duplicate", "Edge", "Exponential", "FixedPriority", "Frames", "Ideal", "Job",
-    "Kernel", "Keyed", "Link", "Lock", "Loss", "Mail", "Mailbox", "Measured", "Message", "Mixture", "Normal",
-    "Policy", "Process", "Processor", "Put", "Raise", "Read", "Release", "Reorder", "Replay", "RoundRobin", "Run",
-    "Schedule", "Send", "Sleep", "SwitchedEthernet", "Table", "Take", "Task", "Traffic", "Uniform", "Wait", "Write",
-    "measure",
+    "CAN", "EDF", "TDMA", "Accelerator", "Access", "Acquire", "Battery", "BurstLoss", "Bus", "Compute", "Computer",
+    "Correlated", "Degrade", "Distribution", "Duplicate", "Edge", "Exponential", "FixedPriority", "Frames",
+    "Frequency", "Ideal", "Job", "Kernel", "Keyed", "Link", "Lock", "Loss", "Mail", "Mailbox", "Measured", "Message",
+    "Mixture", "Normal", "Policy", "Process", "Processor", "Put", "Raise", "Read", "Release", "Reorder", "Replay",
+    "RoundRobin", "Run", "Scale", "Schedule", "Send", "Sleep", "SwitchedEthernet", "Table", "Take", "Task", "Traffic",
+    "Uniform", "Wait", "Write", "measure",
 ]  # fmt: skip

@@ -35,7 +35,7 @@ class Demand:
 
 
 def demands(tasks: Sequence[Task]) -> list[Demand]:
-    """The demands of the periodic tasks of one core; two context switches count for each job.
+    """The demands of the periodic tasks of one core; two context switches count for each job. At its first frequency.
 
     An execution time has to be bounded: a time, or Uniform. Raises ModelError for anything else.
     """
@@ -46,7 +46,8 @@ def demands(tasks: Sequence[Task]) -> list[Demand]:
             raise ModelError(f"task {task.name}", "no period in whole ns, a body, or several cores",
                              "a periodic task of one core without a body")  # fmt: skip
         switch = 2 * nanoseconds(task.on.context_switch)
-        cost = _largest(task, "execution") + switch
+        factor = task.on.frequencies[0].exact if task.on.frequencies else 1
+        cost = -(-_largest(task, "execution") // factor) + switch
         deadline = task.deadline_ns
         assert deadline is not None
         jitter = 0 if task.jitter is None else _largest(task, "jitter")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from simdl.clock import nanoseconds
+from simdl.computer.energy import Frequency
 from simdl.computer.policy import Table
+from simdl.errors import RunError
 
 if TYPE_CHECKING:
     from simdl.computer.job import Job
@@ -43,6 +46,14 @@ class Cores:
         self.ready: list[Job] = []  # in no order; those that run are among them
         self.turns = 0
         self.dirty = False
+        self.frequency = processor.frequencies[0] if processor.frequencies else Frequency()
+        self.frequencies = [(0, self.frequency)]
+        self.factor: int | Fraction = 1 if self.frequency.factor == 1 else self.frequency.exact
+        self.halted = False
+        self.meter = kernel.meter(processor.battery) if processor.battery is not None else None
+        if self.meter is not None:
+            self.meter.of.append(self)
+            kernel.touch(self)
         self.table = self.policy if isinstance(self.policy, Table) else None
         if self.table is not None:
             self._windows, self._cycle = self.table.windows(), nanoseconds(self.table.cycle)
@@ -101,7 +112,7 @@ class Cores:
         if now > begun:
             used = now - begun
             job.used += used
-            job.remaining -= used
+            job.remaining = max(0, job.remaining - used * self.factor)
             if job.budget_left is not None:
                 job.budget_left -= used
             last = core.segments[-1] if core.segments else None
@@ -126,12 +137,12 @@ class Cores:
         """Set the timer of a core: the end of the computation, of the budget or of the quantum."""
         job = core.job
         assert job is not None
-        length = job.remaining
+        length = whole = -(-job.remaining // self.factor)
         if job.budget_left is not None and 0 < job.budget_left < length:
             length = job.budget_left
         if self.quantum and self.quantum < length:
             length = self.quantum
-        core.timer = self.kernel.after(core.switch + length, 2 if length < job.remaining else 0, self._due, core)
+        core.timer = self.kernel.after(core.switch + length, 2 if length < whole else 0, self._due, core)
 
     def _due(self, timer: Timer) -> None:
         core: Core = timer.of
@@ -174,6 +185,37 @@ class Cores:
             self._single(self.cores[0])
         else:
             self._several()
+        if self.meter is not None:
+            self.meter.update()
+
+    def scale(self, factor: float | Fraction) -> None:
+        """Go on at another frequency; what jobs have left takes longer or less from now on."""
+        found = next((one for one in self.processor.frequencies if one.factor == factor), None)
+        if found is None:
+            raise RunError(self.processor.name, f"Scale({factor!r})", "the factor of one of its frequencies",
+                           names=[str(one.factor) for one in self.processor.frequencies])  # fmt: skip
+        for core in self.cores:
+            if core.job is not None:
+                self._count(core)
+        self.frequency, self.factor = found, found.exact
+        self.frequencies.append((self.kernel.now, found))
+        for core in self.cores:
+            if core.timer is not None:
+                self._time(core)
+        self.kernel.touch(self)
+
+    def power(self) -> float:
+        """What its cores use now, W."""
+        busy = sum(core.job is not None for core in self.cores)
+        return 0.0 if self.halted else busy * self.frequency.active + (len(self.cores) - busy) * self.frequency.idle
+
+    def halt(self) -> None:
+        """Stop for good: there is no energy."""
+        self.halted = True
+        for queue in self.kernel.queues.values():
+            if queue.cores is self:
+                queue.halt()
+        self.frequencies.append((self.kernel.now, Frequency(self.frequency.factor)))
 
     def _single(self, core: Core) -> None:
         if not self.ready:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from simdl.clock import Duration
@@ -74,6 +75,13 @@ class Send:
 
 
 @dataclass(frozen=True)
+class Scale:
+    """The processor of the job goes on at the frequency of this factor."""
+
+    factor: float | Fraction
+
+
+@dataclass(frozen=True)
 class Sleep:
     """Leave the core for this long."""
 
@@ -124,5 +132,5 @@ class Take:
     wait: bool = True
 
 
-Instruction = Read | Write | Compute | Run | Send | Sleep | Raise | Wait | Acquire | Release | Put | Take
+Instruction = Read | Write | Compute | Run | Scale | Send | Sleep | Raise | Wait | Acquire | Release | Put | Take
 Answer = Any

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class Job:
         self.end: int | None = None
         self.status = "unfinished"
         self.degraded = self.overrun = self.silent = False
-        self.used = self.remaining = self.turn = self.ordinal = 0
+        self.used = self.turn = self.ordinal = 0
+        self.remaining: int | Fraction = 0  # of its computation, at factor 1
         self.reads: list[tuple[str, int]] = []
         self.writes: list[tuple[str, int, int]] = []
         self.seen: dict[str, int] = {}

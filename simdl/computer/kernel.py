@@ -10,6 +10,7 @@ from simpy.events import EventPriority
 
 from simdl.clock import SECOND, nanoseconds
 from simdl.computer.cores import Cores
+from simdl.computer.energy import Battery, Meter
 from simdl.computer.instructions import (
     Acquire,
     Compute,
@@ -18,6 +19,7 @@ from simdl.computer.instructions import (
     Read,
     Release,
     Run,
+    Scale,
     Send,
     Sleep,
     Take,
@@ -71,6 +73,7 @@ class Kernel:
         self._seen: list[Access] = []
         self._touched: list[Any] = []
         self._fixed: dict[Any, int] = {}
+        self.meters: dict[Battery, Meter] = {}
         self.cores = {id(p): Cores(p, self) for p in computer.processors}
         self.devices: dict[int, Any] = {}
         self.sharing = Sharing(self)
@@ -169,14 +172,15 @@ class Kernel:
             for core in cores.cores:
                 if core.job is not None:
                     cores._count(core)
-        tracks = {}
+        tracks, levels = {}, {}
         for cores in self.cores.values():
             for core in cores.cores:
                 number = f"[{core.number}]" if len(cores.cores) > 1 else ""
                 tracks[f"{cores.processor.name}{number}"] = core.segments
+                levels[f"{cores.processor.name}{number}"] = cores.frequencies
         devices = {d.name: d.segments for d in self.devices.values()}
         return Schedule(end, self.jobs, tracks, devices, self.messages, self.reads, self.writes,
-                        self.sharing.holds(end), self.sharing.waits(end))  # fmt: skip
+                        self.sharing.holds(end), self.sharing.waits(end), levels)  # fmt: skip
 
     # jobs
 
@@ -243,6 +247,8 @@ class Kernel:
                 else:
                     self.after(ns, 0, self._awake, job)
                 return
+            elif isinstance(step, Scale):
+                queue.cores.scale(step.factor)
             elif isinstance(step, Acquire | Release | Put | Take | Wait):
                 goes_on, answer = self.sharing.follow(job, step)
                 if not goes_on:
@@ -296,6 +302,10 @@ class Kernel:
         if found is None:
             found = self.devices[id(what)] = what.open(self)
         return found
+
+    def meter(self, battery: Battery) -> Meter:
+        """The battery of this lane."""
+        return self.meters.setdefault(battery, Meter(battery, self))
 
     def happen(self, event: str) -> None:
         """Release the tasks that an event triggers."""

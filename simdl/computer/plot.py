@@ -118,15 +118,22 @@ def histogram(times: Any, name: str, axes: Axes | None = None, limit: int | None
 
 
 def load(schedule: Schedule, axes: Axes | None = None) -> Axes:
-    """Utilisation of cores, accelerators and buses, and the miss ratio of tasks with a deadline, in percent."""
+    """Utilisation of cores, accelerators and buses, the miss ratio of tasks with a deadline, and who uses what share of
+    the energy, in percent."""
     used = {name: schedule.utilisation(name) for name in [*schedule.cores, *schedule.accelerators]}
     tasks = list(dict.fromkeys(job.task.name for job in schedule.jobs if job.deadline is not None))
     missed = {f"{task}: missed": schedule.miss_ratio(task) for task in tasks}
-    names = [*used, *missed]
-    values = [100 * value for value in (*used.values(), *missed.values())]
+    joules = schedule.energy("task")
+    total = sum(joules.values())
+    shares = {f"{name}: energy": one / total for name, one in joules.items() if one > 0}
+    names = [*used, *missed, *shares]
+    values = [100 * value for value in (*used.values(), *missed.values(), *shares.values())]
     axes = axes if axes is not None else _axes(1.2 + 0.35 * len(names))
-    bars = axes.barh(names, values, color=[PALETTE[0]] * len(used) + [PALETTE[1]] * len(missed))
-    axes.bar_label(bars, [f"{value:.1f} %" for value in values], padding=3, fontsize="small")
+    colours = [PALETTE[k] for k, part in enumerate((used, missed, shares)) for _ in part]
+    texts = [f"{value:.1f} %" for value in values]
+    texts[len(texts) - len(shares) :] = [f"{joules[name.removesuffix(': energy')]:.3g} J" for name in shares]
+    bars = axes.barh(names, values, color=colours)
+    axes.bar_label(bars, texts, padding=3, fontsize="small")
     axes.invert_yaxis()
     axes.set_xlim(0, max(110, 1.1 * max(values, default=0)))
     axes.set_xlabel("share [%]")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 from simdl.clock import Duration, nanoseconds
+from simdl.computer.energy import Battery, Frequency
 from simdl.computer.policy import FixedPriority, Policy
 from simdl.errors import ModelError, SimdlError
 
@@ -16,6 +18,8 @@ class Processor:
 
     context_switch: used by a core whenever it begins a job other than the one it last ran, a resumed one included.
     drift, offset: of its clock; local time is offset + (1 + drift) t. Tasks are released at local times.
+    frequencies: the levels of all its cores; it begins with the first, and a body changes it by Scale. battery: what it
+    runs on, other processors with it.
 
     >>> clock = Processor("cpu", drift=50e-6, offset="1 ms")
     >>> clock.local(1_000_000_000), clock.true(1_001_050_000)
@@ -28,6 +32,8 @@ class Processor:
     context_switch: Duration = 0
     drift: float | Fraction = 0
     offset: Duration = 0
+    frequencies: Sequence[Frequency] = ()
+    battery: Battery | None = None
 
     @property
     def speed(self) -> Fraction:
@@ -62,6 +68,11 @@ class Processor:
             if not 0 < self.speed < 2:
                 found.append(ModelError(self.name, f"drift={self.drift!r}", "between -1 and 1: 50e-6 is 50 ppm fast"))
             found.extend(self.policy.faults(self.name, self.cores))
+            found.extend(fault for one in self.frequencies for fault in one.faults(self.name))
+            if len({one.factor for one in self.frequencies}) < len(self.frequencies):
+                found.append(ModelError(f"{self.name}: frequencies", "two with one factor", "a factor for each"))
+            if self.battery is not None and not self.frequencies:
+                found.append(ModelError(f"{self.name}: battery", "nothing uses it", "powers", "frequencies=[...]"))
         except SimdlError as fault:
             found.append(fault)
         except ValueError:

@@ -75,7 +75,7 @@ class Jobs:
                   self.order, kernel)  # fmt: skip
         self.index += 1
         kernel.jobs.append(job)
-        if self.skip and self.under_way or self._late():
+        if self.skip and self.under_way or self._late() or self.cores.halted:
             job.status = "skipped"
         elif len(self.under_way) < self.task.instances:
             self._release(job)
@@ -98,6 +98,14 @@ class Jobs:
         job.body = self.body(job)
         self.under_way.append(job)
         self.cores.add(job)
+
+    def halt(self) -> None:
+        """The processor stops: every job there is over."""
+        for job in self.pending:
+            job.end, job.status = self.kernel.now, "killed"
+        self.pending.clear()
+        for job in list(self.under_way):
+            self.kernel.kill(job)
 
     def _overdue(self, timer: Timer) -> None:
         job: Job = timer.of

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from simdl.computer.energy import consumption
+
 if TYPE_CHECKING:
+    from simdl.computer.energy import Frequency
     from simdl.computer.job import Job
 
 Times = NDArray[np.int64]
@@ -32,7 +35,7 @@ class Schedule:
 
     jobs: in order of arrival. cores: name -> (job, from, to), the job None for a context switch; accelerators: name ->
     (stream, jobs, what, from, to); messages: in the order sent. holds, waits: (job, name, from, to), who held a lock,
-    and who waited for a lock, a mailbox or an event.
+    and who waited for a lock, a mailbox or an event. frequencies: of a core -> (from, Frequency).
     """
 
     until: int
@@ -44,6 +47,7 @@ class Schedule:
     writes: Mapping[str, Sequence[tuple[int, int]]]
     holds: Sequence[tuple[Job, str, int, int]] = ()
     waits: Sequence[tuple[Job, str, int, int]] = ()
+    frequencies: Mapping[str, Sequence[tuple[int, Frequency]]] = field(default_factory=dict)
 
     def accesses(self, name: str) -> tuple[Times, Times, Times]:
         """When a block is read (n,) and written (m,), ns, and the index of the read that each write shows (m,)."""
@@ -83,6 +87,18 @@ class Schedule:
             streams = len({part[0] for part in parts}) or 1
             return float(sum(part[4] - part[3] for part in parts)) / (self.until * streams)
         return sum(end - begin for _, begin, end in self.cores[core]) / self.until
+
+    def energy(self, by: str = "core") -> dict[str, float]:
+        """What processors with frequencies= have used, J, by "core" or by "task"; what no task has used is then under
+        "context switch" and "idle".
+
+        >>> from simdl.computer import Computer, Frequency, Processor, Task
+        >>> cpu = Processor("cpu", frequencies=[Frequency(0.5, active=2.0, idle=0.5)])
+        >>> history = Computer([Task("control", cpu, period="10 ms", execution="2 ms")]).schedule("1 s")
+        >>> round(history.energy()["cpu"], 6)  # 4 of 10 ms at 2 W, the rest at 0.5 W
+        1.1
+        """
+        return consumption(self, by)
 
     def events(self) -> list[tuple[int, str, str, int]]:
         """Every change of a job in order: (ns, what, task, index); arrive, release, start, suspend, resume, end."""
