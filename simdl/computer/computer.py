@@ -23,6 +23,9 @@ Whole = TypeVar("Whole", bound=Diagram)
 class Computer:
     """Tasks on processors. Raises ModelError with every fault of the description.
 
+    live: what jobs read tells how they go on, or edges of signals release them, so that it runs beside the loop; see
+    `on`. events: the names that bodies raise; where they are given, a task that another name triggers is refused.
+
     >>> from simdl.computer.policy import FixedPriority
     >>> cpu = Processor("cpu", policy=FixedPriority())
     >>> fast = Task("fast", cpu, period="4 ms", priority=1, execution="1 ms", runs=["controller"])
@@ -32,8 +35,9 @@ class Computer:
     ([7000000], [7000000])
     """
 
-    def __init__(self, tasks: Sequence[Task]) -> None:
-        self.tasks = tuple(tasks)
+    def __init__(self, tasks: Sequence[Task], live: bool = False, events: Sequence[str] | None = None) -> None:
+        self.tasks, self.is_live = tuple(tasks), live
+        self.events = None if events is None else tuple(events)
         self.processors: tuple[Processor, ...] = ()
         faults: list[SimdlError] = []
         for task in self.tasks:
@@ -59,6 +63,14 @@ class Computer:
                 faults.append(ModelError("computer", f"two {what} named {name!r}", "different names"))
         for processor in self.processors:
             faults.extend(processor.faults())
+        known = {*(task.name for task in self.tasks), *(name for task in self.tasks for name in task.runs)}
+        known |= set(self.events or ())
+        told = self.events is not None or all(task.body is None for task in self.tasks)
+        for task in self.tasks:
+            if told and isinstance(task.trigger, str) and task.trigger not in known:
+                faults.append(ModelError(f"task {task.name}: trigger", f"no task, block or event {task.trigger!r}",
+                                         "one that happens", "Computer(tasks, events=[...]) names what bodies raise",
+                                         names=sorted(known), wrong=task.trigger))  # fmt: skip
         for task in self.tasks:
             policy = task.on.policy
             if type(policy).__name__ == "EDF" and task.deadline_ns is None:
@@ -87,7 +99,7 @@ class Computer:
             raise ModelError("schedule: until", f"{until!r}", "a positive time")
         if self.edges:
             raise ModelError("computer", f"jobs released by the {self.edges[0]}, which only the loop can tell",
-                             "times that do not depend on the loop", "on(diagram, live=True)")  # fmt: skip
+                             "times that do not depend on the loop", "Computer(tasks, live=True).on(diagram)")  # fmt: skip
         collecting = gc.isenabled()
         gc.disable()  # all that is made stays: looking through it again and again costs two thirds of the time
         try:
@@ -111,18 +123,19 @@ class Computer:
 
     def on(
         self, diagram: Whole, horizon: Duration | None = None, most: int | None = None, pending: int | None = None,
-        live: bool = False,
+        live: bool | None = None,
     ) -> Whole:  # fmt: skip
         """A copy of a diagram whose blocks that tasks run keep the times of their jobs.
 
         The times are computed to `horizon` before a lane runs, and both engines replay them; see `coupling.place`.
-        live=True instead runs the computer of every lane beside it, so that bodies get what they read (`value = yield
+        A live computer instead runs beside every lane, so that bodies get what they read (`value = yield
         Read("detector")`) and may decide by it: early exit, event-triggered control. What a job reads is told to it 1
         ns later, which shifts only what takes no time. Lanes go in lock step, in the torch engine, without a horizon.
+        live: otherwise than the computer says.
         """
         from simdl.computer.coupling import place, place_live
 
-        if live:
+        if self.is_live if live is None else live:
             return place_live(diagram, self, pending or 8)
         if horizon is None:
             raise ModelError("Computer.on", "no horizon", "how long the loop can run", 'on(diagram, horizon="10 s")')

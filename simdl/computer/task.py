@@ -93,6 +93,10 @@ class Task:
             return tuple(range(self.on.cores))
         return (self.affinity,) if isinstance(self.affinity, int) else tuple(self.affinity)
 
+    def run(self, name: str) -> str:
+        """What it runs that a name to read means: itself, or the block of an output."""
+        return name if name in self.runs else next((one for one in self.runs if name.startswith(f"{one}.")), name)
+
     @property
     def random(self) -> bool:
         """Whether lanes differ, as far as it can be told without running the body."""
