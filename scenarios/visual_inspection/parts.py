@@ -15,7 +15,7 @@ DEFECTS = ("ok", "scratch", "dent", "chip", "stain")
 OK, SCRATCH, DENT, CHIP, STAIN = range(len(DEFECTS))
 CANDIDATES = 192  # points tried for the place of a defect
 
-__all__ = ["CHIP", "DEFECTS", "DENT", "FAMILIES", "LOOK", "OK", "SCRATCH", "SOURCES", "STAIN", "draw"]
+__all__ = ["CHIP", "DEFECTS", "DENT", "FAMILIES", "LOOK", "OK", "SCRATCH", "SOURCES", "STAIN", "draw", "place"]
 
 
 def _washer(some):
@@ -110,7 +110,7 @@ def draw(random: np.random.Generator, family: int, defect: int) -> np.ndarray:
     values = {
         "bevel": some(0.05, 0.1), **_SHAPES[FAMILIES[family]](some),
         "x": some(-0.08, 0.08), "y": some(-0.08, 0.08), "angle": some(0, turn),
-        "albedo": some(0.42, 0.64), "brush": some(0.02, 0.1), "brush_angle": some(0, turn), "grain": some(0.01, 0.07),
+        "albedo": some(0.42, 0.64), "brush": some(0.01, 0.06), "brush_angle": some(0, turn), "grain": some(0.005, 0.04),
         "shine": some(0.04, 0.2), "phase": some(0, 50), "light": some(0.85, 1.15), "light_angle": some(0, turn),
         "light_height": some(0.75, 1.15), "falloff": some(0.0, 0.22), "falloff_angle": some(0, turn),
         "belt": some(0.08, 0.16), "weave": some(0.05, 0.2), "belt_phase": some(0, 50), "dust": some(0.0, 0.12),
@@ -122,23 +122,33 @@ def draw(random: np.random.Generator, family: int, defect: int) -> np.ndarray:
     return made
 
 
+def place(made: np.ndarray, defect: int) -> tuple[float, float]:
+    """Where in the picture the defect of a look is; the middle without one."""
+    if defect == OK:
+        return 0.0, 0.0
+    name = DEFECTS[defect]
+    x, y, left, up, angle = (made[PLACE[one]] for one in (f"{name}_x", f"{name}_y", "x", "y", "angle"))
+    cos, sin = math.cos(angle), math.sin(angle)
+    return float(left + cos * x - sin * y), float(up + sin * x + cos * y)
+
+
 def _defect(some: _Some, made: np.ndarray, defect: int) -> dict[str, float]:
     turn = 2 * math.pi
     if defect == SCRATCH:
         x, y = _place(some, made, -1.0, -0.06)
         return {"scratch_x": x, "scratch_y": y, "scratch_angle": some(0, turn),
-                "scratch_length": some.spread(0.1, 0.35), "scratch_bend": some(-0.8, 0.8),
-                "scratch_width": some(0.02, 0.04), "scratch": some.spread(0.12, 0.5) * some.of(-0.8, 1.0)}  # fmt: skip
+                "scratch_length": some.spread(0.2, 0.5), "scratch_bend": some(-0.8, 0.8),
+                "scratch_width": some(0.025, 0.045), "scratch": some.spread(0.3, 0.9) * some.of(-0.8, 1.0)}  # fmt: skip
     if defect == DENT:
         x, y = _place(some, made, -1.0, -0.07)
-        size = some(0.07, 0.14)
-        return {"dent_x": x, "dent_y": y, "dent_size": size, "dent": size * some.spread(0.35, 1.3)}
+        size = some(0.08, 0.15)
+        return {"dent_x": x, "dent_y": y, "dent_size": size, "dent": size * some.spread(0.9, 2.6)}
     if defect == CHIP:
         x, y = _place(some, made, -0.02, 0.02)
-        return {"chip_x": x, "chip_y": y, "chip": some.spread(0.07, 0.2)}
+        return {"chip_x": x, "chip_y": y, "chip": some.spread(0.11, 0.26)}
     x, y = _place(some, made, -1.0, -0.05)
-    return {"stain_x": x, "stain_y": y, "stain_size": some.spread(0.1, 0.24), "stain_angle": some(0, turn),
-            "stain_long": some(1.0, 1.8), "stain": some.spread(0.2, 0.65)}  # fmt: skip
+    return {"stain_x": x, "stain_y": y, "stain_size": some.spread(0.12, 0.26), "stain_angle": some(0, turn),
+            "stain_long": some(1.0, 1.8), "stain": some.spread(0.35, 0.8)}  # fmt: skip
 
 
 def _place(some: _Some, made: np.ndarray, low: float, high: float) -> tuple[float, float]:

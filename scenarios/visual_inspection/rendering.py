@@ -13,6 +13,7 @@ SOFT = 0.07  # how soft its edge is
 WAVES = (15.3, 22.1, 28.7, 35.9, 44.3, 52.6)
 TURNS = (1.618, 2.414, 3.303, 4.236, 5.193, 6.162)
 SPECKS = 4
+FRESH = 0.25  # how much brighter a fresh break is
 
 
 def render(looks, size: int = SIZE):
@@ -22,14 +23,15 @@ def render(looks, size: int = SIZE):
     cos, sin = torch.cos(it.angle), torch.sin(it.angle)
     right, below = across - it.x, down - it.y
     x, y = cos * right + sin * below, cos * below - sin * right  # in the frame of the part
-    distance = shape.chipped(shape.whole(x, y, it), x, y, it)
+    broken = shape.chip(x, y, it)
+    distance = torch.maximum(shape.whole(x, y, it), -broken)
     slope_across, slope_down = _slopes(distance, 2.0 / size)
     towards_x, towards_y = torch.cos(it.light_angle), torch.sin(it.light_angle)
 
-    metal = _metal(x, y, distance, cos * slope_across + sin * slope_down, cos * slope_down - sin * slope_across,
+    metal = _metal(x, y, distance, broken, cos * slope_across + sin * slope_down, cos * slope_down - sin * slope_across,
                    cos * towards_x + sin * towards_y, cos * towards_y - sin * towards_x, it)  # fmt: skip
     shaded = distance + SHADOW * (slope_across * towards_x + slope_down * towards_y)
-    dark = 1 - 0.6 * torch.sigmoid(-shaded / (0.4 * SOFT)) - 0.25 * torch.exp(-distance.clamp(min=0.0) / SOFT)
+    dark = 1 - 0.6 * torch.sigmoid(-shaded / (0.4 * SOFT)) - 0.25 * _bell(distance.clamp(min=0.0) / SOFT)
     belt = it.belt * (1 + it.weave * _weave(across, down, it)) * dark.clamp(min=0.15)
 
     covered = (0.5 - distance * (size / 2.0)).clamp(0.0, 1.0)
@@ -38,16 +40,16 @@ def render(looks, size: int = SIZE):
     return (scene * lamp).clamp(0.0, 1.0)
 
 
-def _metal(x, y, distance, slope_x, slope_y, light_x, light_y, it: Entries):
+def _metal(x, y, distance, broken, slope_x, slope_y, light_x, light_y, it: Entries):
     """The brightness of the surface, before the lamp's fall-off."""
     deep = (-distance / it.bevel).clamp(0.0, 1.0)
     rise = -2.0 * (1 - deep)  # of the round bevel: h = bevel (2 t - t²), t = depth / bevel
     tilt_x, tilt_y = rise * slope_x, rise * slope_y
     away = shape.length(x, y)
-    step = it.step * torch.exp(-(((away - it.step_at) / 0.035) ** 2)) / away
+    step = it.step * _bell(((away - it.step_at) / 0.035) ** 2) / away
     left, up = it.pair("dent")
     right, below = x - left, y - up
-    dip = it.dent / it.dent_size * torch.exp(-(right * right + below * below) / (2 * it.dent_size**2))
+    dip = it.dent / it.dent_size * _bell((right * right + below * below) / (2 * it.dent_size**2))
     tilt_x, tilt_y = tilt_x + step * x + dip * right / it.dent_size, tilt_y + step * y + dip * below / it.dent_size
 
     flat, high = torch.cos(it.light_height), torch.sin(it.light_height)
@@ -58,7 +60,7 @@ def _metal(x, y, distance, slope_x, slope_y, light_x, light_y, it: Entries):
     gloss = (normal * half * (high + 1 - flat * (light_x * tilt_x + light_y * tilt_y))).clamp(min=0.0) ** 24
     albedo = it.albedo * (1 + it.brush * _brushing(x, y, it) + it.grain * _grain(x, y, it)) * (1 - _stain(x, y, it))
     seen = albedo * (0.25 + 0.75 * facing.clamp(min=0.0) / high) + it.shine * gloss + _scratch(x, y, it)
-    return seen.clamp(min=0.0)
+    return (seen + FRESH * _bell((broken / 0.05) ** 2)).clamp(min=0.0)  # where it broke, it glitters
 
 
 def _brushing(x, y, it: Entries):
@@ -97,7 +99,7 @@ def _dust(across, down, it: Entries):
         left = torch.sin((number + 1) * 2.17 * it.belt_phase + number)
         up = torch.sin((number + 1) * 3.61 * it.phase + 2 * number)
         apart = ((across - left) ** 2 + (down - up) ** 2) / (0.5 * PIXEL) ** 2
-        total = total + torch.exp(-apart)
+        total = total + _bell(apart)
     return total
 
 
@@ -109,9 +111,9 @@ def _scratch(x, y, it: Entries):
     along, off = cos * right + sin * below, cos * below - sin * right
     off = off - it.scratch_bend * along * along
     beyond = (along.abs() - it.scratch_length).clamp(min=0.0)
-    ends = torch.exp(-((beyond / it.scratch_width) ** 2))
-    core = torch.exp(-((off / it.scratch_width) ** 2))
-    flank = torch.exp(-(((off - 1.5 * it.scratch_width) / it.scratch_width) ** 2))
+    ends = _bell((beyond / it.scratch_width) ** 2)
+    core = _bell((off / it.scratch_width) ** 2)
+    flank = _bell(((off - 1.5 * it.scratch_width) / it.scratch_width) ** 2)
     return it.scratch * ends * (0.6 * flank - core)
 
 
@@ -123,6 +125,11 @@ def _stain(x, y, it: Entries):
     along, off = (cos * right + sin * below) / it.stain_long, cos * below - sin * right
     uneven = 1 + 0.25 * torch.sin(3 * shape.bearing(along, off) + 2.0 * it.phase)
     return it.stain * torch.sigmoid((it.stain_size * uneven - shape.length(along, off)) / (0.25 * it.stain_size))
+
+
+def _bell(squared):
+    """exp(-squared), without the numbers so small that processors are slow with them."""
+    return torch.exp(-squared.clamp(max=60.0))
 
 
 def _grid(looks, size: int):

@@ -60,9 +60,9 @@ def whole(x, y, it: Entries):
     return torch.maximum(outline, -cut)
 
 
-def chipped(distance, x, y, it: Entries):
-    """The distance after a bite with a ragged edge was taken out."""
+def chip(x, y, it: Entries):
+    """Distance from the ragged edge of what has broken off, negative within it."""
     left, up = it.pair("chip")
     right, down = x - left, y - up
     ragged = 1 + 0.15 * torch.sin(3 * bearing(right, down) + it.phase)
-    return torch.maximum(distance, it.chip * ragged - length(right, down))
+    return length(right, down) - it.chip * ragged

@@ -1,0 +1,130 @@
+"""How the inspector that ships was trained: on synthetic pictures of all families but the bracket."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from simdl.learn import fit
+from simdl.networks import ModelCard, save
+from simdl.scenarios.visual_inspection import judging
+from simdl.scenarios.visual_inspection.network import CELLS, Inspector, inspector
+from simdl.scenarios.visual_inspection.parts import DEFECTS, OK, SOURCES
+from simdl.scenarios.visual_inspection.photographs import located, photographs
+
+SMOOTHING = 0.02  # of the targets: what can hardly be seen is not learnt by heart
+NEAR, FAR = 0.3, 0.65  # cells nearer than this to a defect show it; those beyond show none; those between do not count
+
+
+class Taught(nn.Module):
+    """An inspector at school: beside its verdict it says for every cell of the picture what is there.
+
+    Pictures (n, SIZE, SIZE) -> logits (n, 1 + CELLS², 5). Synthetic pictures know where their defects are, and that is
+    worth much more than to know that there is one.
+    """
+
+    def __init__(self, module: Inspector) -> None:
+        super().__init__()
+        self.inspector = module
+        self.cells = nn.Conv2d(module.backbone.features // 2, len(DEFECTS), 1)
+
+    def forward(self, picture):
+        maps = self.inspector.backbone.maps(picture)
+        verdict = self.inspector.head(self.inspector.backbone.pooled(maps))
+        return torch.cat([verdict.unsqueeze(1), self.cells(maps).flatten(2).transpose(1, 2)], 1)
+
+
+def examples(images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pictures as numbers from 0 to 1, and the wanted probabilities of DEFECTS, smoothed."""
+    wanted = nn.functional.one_hot(labels, len(DEFECTS)).float()
+    return images.float() / 255, wanted * (1 - SMOOTHING) + SMOOTHING / len(DEFECTS)
+
+
+def lessons(images: torch.Tensor, labels: torch.Tensor, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pictures from 0 to 1 and what `Taught` should say: the verdict, and the cells with the weights of each."""
+    picture, verdict = examples(images, labels)
+    middles = (torch.arange(CELLS) + 0.5) * (2.0 / CELLS) - 1.0
+    down, across = torch.meshgrid(middles, middles, indexing="ij")
+    apart = (torch.stack([across, down], -1) - places[:, None, None].float()).norm(dim=-1).flatten(1)  # (n, cells)
+    near, far = (apart < NEAR).float(), (~(apart <= FAR)).float()  # NaN, without a defect: far
+    cells = near.unsqueeze(2) * nn.functional.one_hot(labels, len(DEFECTS)).float().unsqueeze(1)
+    cells = cells / near.sum(1).clamp(min=1.0)[:, None, None]
+    cells[:, :, OK] += far / CELLS**2
+    return picture, torch.cat([verdict.unsqueeze(1), cells], 1)
+
+
+def weighted(logits, wanted):
+    """Cross entropy, summed over the rows of a picture, each of which counts as much as its targets sum to."""
+    return -(wanted * torch.log_softmax(logits, 2)).sum((1, 2)).mean()
+
+
+def turned(batch, generator: torch.Generator):
+    """Every picture, and the cells of a lesson, mirrored and turned at random into one of eight: the lamp may stand
+    anywhere."""
+    picture, wanted = batch
+    which = torch.randint(8, (len(picture), 1, 1), generator=generator)
+    if wanted.ndim == 3:
+        cells = _turned(wanted[:, 1:].unflatten(1, (CELLS, CELLS)), which.unsqueeze(3)).flatten(1, 2)
+        wanted = torch.cat([wanted[:, :1], cells], 1)
+    return _turned(picture, which), wanted
+
+
+def _turned(grid, which):
+    """(n, rows, columns, ...), each in one of eight ways."""
+    grid = torch.where(which % 2 == 0, grid, grid.flip(2))
+    grid = torch.where(which // 2 % 2 == 0, grid, grid.flip(1))
+    return torch.where(which // 4 == 0, grid, grid.transpose(1, 2))
+
+
+def doubts(module: nn.Module, images: torch.Tensor, batch: int = 256) -> torch.Tensor:
+    """The probability (n,) that a part is not ok, of pictures (n, SIZE, SIZE) uint8."""
+    module.eval()
+    with torch.no_grad():
+        logits = torch.cat([module(piece.float() / 255) for piece in images.split(batch)])
+    return 1 - torch.softmax(logits.double(), 1)[:, OK]
+
+
+def train(
+    folder: Path, count: int = 16384, epochs: int = 24, seed: int = 0, progress: bool | None = None,
+    checkpoint: Path | None = None,
+) -> ModelCard:  # fmt: skip
+    """Train on `count` pictures of the source families, set the threshold on a quarter as many, and save with a card.
+
+    Judged on fresh pictures of washers, which the scenario uses, as many as for the threshold. checkpoint: a folder
+    from which an interrupted training goes on.
+    """
+    torch.manual_seed(seed)
+    module = Inspector()
+    learn = located(count, SOURCES, seed=3 * seed + 1)
+    held = located(count // 4, SOURCES, seed=3 * seed + 2)
+    fit(
+        Taught(module),
+        lessons(*learn),
+        lessons(*held),
+        loss=weighted,
+        epochs=epochs,
+        batch=128,
+        rate=4e-3,
+        augment=turned,
+        checkpoint=checkpoint,
+        seed=seed,
+        progress=progress,
+    )
+    limit = judging.threshold(doubts(module, held[0]), held[1])
+    fresh, labels = photographs(count // 4, 0, seed=3 * seed + 3)
+    doubt = doubts(module, fresh)
+    metrics = {
+        "threshold": 1 - limit,
+        "escape rate": judging.escape(doubt, labels, limit),
+        "false rejects": judging.false_rejects(doubt, labels, limit),
+        "defective parts tested": float((labels != OK).sum()),
+        "good parts tested": float((labels == OK).sum()),
+        **{f"escape rate, {DEFECTS[k]}": judging.escape(doubt, labels, limit, k) for k in range(1, len(DEFECTS))},
+    }
+    digest = hashlib.sha256(learn[0].numpy().tobytes()).hexdigest()
+    card = ModelCard.of(
+        inspector(module), "visual_inspection.inspector", {}, name="visual_inspection inspector", data_hash=digest[:16],
+        metrics=metrics, notes="a part is to be rejected when its score of `ok` is below the threshold",
+    )  # fmt: skip
+    return save(folder, module, card)

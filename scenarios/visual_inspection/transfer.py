@@ -1,0 +1,201 @@
+"""A new part on the line: how many labelled pictures are needed, with and without what is known from other parts."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from simdl.data.jsonl import dumps, loads
+from simdl.errors import DataError, SimdlError
+from simdl.learn import fit
+from simdl.networks import load
+from simdl.scenarios.visual_inspection import judging, recipe
+from simdl.scenarios.visual_inspection.network import Inspector
+from simdl.scenarios.visual_inspection.parts import FAMILIES, OK
+from simdl.scenarios.visual_inspection.photographs import photographs
+
+CARD = Path(__file__).parent / "cards" / "inspector"
+NEW = FAMILIES.index("bracket")
+LABELS = (25, 50, 100, 250, 500, 1000, 2500, 5000)
+SEEDS = 5
+TESTED = 8192
+
+Doubt = Callable[[Tensor], Tensor]  # pictures -> the doubt (n,) that they are good
+
+
+class Tuned(nn.Module):
+    """An inspector whose normalisation stays as it is: a few pictures tell little about means and variances."""
+
+    def __init__(self, inspector: Inspector) -> None:
+        super().__init__()
+        self.inspector = inspector
+
+    def train(self, mode: bool = True):
+        super().train(mode)
+        for part in self.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                part.eval()
+        return self
+
+    def forward(self, picture):
+        return self.inspector(picture)
+
+
+def from_scratch(images: Tensor, labels: Tensor, seed: int) -> Doubt:
+    """An inspector of its own, trained until more does not help."""
+    torch.manual_seed(seed)
+    module = Inspector()
+    _fitted(module, images, labels, seed, rate=3e-3, seen=60_000, most=300)
+    return lambda pictures: recipe.doubts(module.eval(), pictures)
+
+
+def fine_tuned(images: Tensor, labels: Tensor, seed: int) -> Doubt:
+    """The inspector of the other parts, trained on."""
+    inspector = _known()
+    module = Tuned(inspector)
+    _fitted(module, images, labels, seed, rate=5e-4, seen=20_000, most=60)
+    return lambda pictures: recipe.doubts(module.eval(), pictures)
+
+
+def linear_probe(images: Tensor, labels: Tensor, seed: int) -> Doubt:
+    """Logistic regression on the features of the inspector of the other parts."""
+    from sklearn.linear_model import LogisticRegression
+
+    return _on_features(LogisticRegression(C=0.1, max_iter=2000), images, labels)
+
+
+def svm(images: Tensor, labels: Tensor, seed: int) -> Doubt:
+    """A support vector machine with radial basis functions on the same features."""
+    from sklearn.svm import SVC
+
+    return _on_features(SVC(C=3.0, cache_size=500), images, labels)
+
+
+METHODS: dict[str, Callable[[Tensor, Tensor, int], Doubt]] = {
+    "from scratch": from_scratch, "fine-tuned": fine_tuned, "linear on features": linear_probe, "SVM on features": svm,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Point:
+    """The escape rates of a method with a number of labels, one for each seed."""
+
+    method: str
+    labels: int
+    escapes: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return float(np.median(self.escapes))
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """All points, and how the network of the other parts does on the new one as it is."""
+
+    points: tuple[Point, ...]
+    untrained: float
+    tested: int
+
+    def of(self, method: str) -> list[Point]:
+        return [point for point in self.points if point.method == method]
+
+    def needed(self, method: str, escape: float) -> float:
+        """Labels at which the median of a method reaches an escape rate, interpolated in logarithms; inf beyond."""
+        found = self.of(method)
+        for before, after in zip([None, *found], found):
+            if after.median <= escape:
+                if before is None:
+                    return float(after.labels)
+                low, high = np.log(before.median), np.log(max(after.median, 1e-6))
+                part = (low - np.log(max(escape, 1e-6))) / (low - high)
+                return float(before.labels * (after.labels / before.labels) ** part)
+        return float("inf")
+
+
+def study(
+    labels: Sequence[int] = LABELS, seeds: int = SEEDS, tested: int = TESTED, methods: Sequence[str] = tuple(METHODS),
+    kept: Path | None = None, say: Callable[[str], None] = print,
+) -> Transfer:  # fmt: skip
+    """Train every method on every number of labelled pictures of the new part, `seeds` times on other pictures.
+
+    All are judged on the same fresh pictures, half of them defective, at REJECTS false rejects. kept: a file of JSON
+    lines to which every number goes when it is found; the same call after an interruption goes on behind the last.
+    """
+    images, truth = photographs(tested, NEW, seed=1)
+    untrained = judging.escape(recipe.doubts(_known(), images), truth)
+    say(f"the inspector of the other parts, as it is: {100 * untrained:.2f} % escape")
+    found = {} if kept is None else _read(kept, tested)
+    for seed in range(seeds):
+        pictures, defects = photographs(max(labels), NEW, seed=100 + seed)
+        for n, method in product(labels, methods):
+            if (method, n, seed) in found:
+                continue
+            doubt = METHODS[method](pictures[:n], defects[:n], seed)
+            rate = found[method, n, seed] = judging.escape(doubt(images), truth)
+            if kept is not None:
+                with kept.open("ab") as file:
+                    file.write(dumps([method, n, seed, tested, rate]) + b"\n")
+            say(f"seed {seed}, {method}, {n} labels: {100 * rate:.2f} % escape")
+    points = tuple(
+        Point(method, n, tuple(found[method, n, seed] for seed in range(seeds))) for method in methods for n in labels
+    )
+    return Transfer(points, untrained, int((truth != OK).sum()))
+
+
+def _read(kept: Path, tested: int) -> dict[tuple[str, int, int], float]:
+    """The numbers that a file holds of tests on as many pictures."""
+    if not kept.exists():
+        return {}
+    rows = [loads(line, f"{kept} line {k}", DataError) for k, line in enumerate(kept.read_bytes().splitlines(), 1)]
+    return {(method, n, seed): rate for method, n, seed, on, rate in rows if on == tested}
+
+
+def _known() -> Inspector:
+    module = load(CARD)[0]
+    assert isinstance(module, Inspector)
+    return module.eval()
+
+
+def _fitted(module: nn.Module, images: Tensor, labels: Tensor, seed: int, rate: float, seen: int, most: int) -> None:
+    """Train while about `seen` pictures pass, at most `most` and at least 12 times each."""
+    epochs = max(12, min(most, seen // len(images)))
+    fit(
+        module,
+        recipe.examples(images, labels),
+        loss=nn.functional.cross_entropy,
+        epochs=epochs,
+        batch=min(64, max(16, len(images) // 8)),
+        rate=rate,
+        augment=recipe.turned,
+        seed=seed,
+        progress=False,
+    )
+
+
+def _on_features(model, images: Tensor, labels: Tensor) -> Doubt:
+    try:
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+    except ImportError as error:
+        raise SimdlError("visual_inspection transfer", "scikit-learn is not installed", "it, for models on features",
+                         "pip install 'simdl[sklearn]'") from error  # fmt: skip
+    known = _known()
+
+    def features(pictures: Tensor) -> np.ndarray:
+        with torch.no_grad():
+            return torch.cat([known.backbone(piece.float() / 255) for piece in pictures.split(256)]).numpy()
+
+    every = torch.cat([_way(images, k) for k in range(8)])
+    fitted = make_pipeline(StandardScaler(), model).fit(features(every), (labels != OK).long().repeat(8).numpy())
+    return lambda pictures: torch.from_numpy(fitted.decision_function(features(pictures)))
+
+
+def _way(images: Tensor, k: int) -> Tensor:
+    """Mirrored and turned in the k-th of eight ways."""
+    seen = images.transpose(1, 2) if k // 4 else images
+    return seen.flip([axis for axis, on in ((1, k // 2 % 2), (2, k % 2)) if on])
