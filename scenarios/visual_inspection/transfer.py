@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,16 +65,12 @@ def fine_tuned(images: Tensor, labels: Tensor, seed: int) -> Doubt:
 
 def linear_probe(images: Tensor, labels: Tensor, seed: int) -> Doubt:
     """Logistic regression on the features of the inspector of the other parts."""
-    from sklearn.linear_model import LogisticRegression
-
-    return _on_features(LogisticRegression(C=0.1, max_iter=2000), images, labels)
+    return _on_features(_learner("linear_model", "LogisticRegression", C=0.1, max_iter=2000), images, labels)
 
 
 def svm(images: Tensor, labels: Tensor, seed: int) -> Doubt:
     """A support vector machine with radial basis functions on the same features."""
-    from sklearn.svm import SVC
-
-    return _on_features(SVC(C=3.0, cache_size=500), images, labels)
+    return _on_features(_learner("svm", "SVC", C=3.0, cache_size=500), images, labels)
 
 
 METHODS: dict[str, Callable[[Tensor, Tensor, int], Doubt]] = {
@@ -177,13 +175,19 @@ def _fitted(module: nn.Module, images: Tensor, labels: Tensor, seed: int, rate: 
     )
 
 
-def _on_features(model, images: Tensor, labels: Tensor) -> Doubt:
+def _learner(module: str, name: str, **options: Any) -> Any:
+    """A model of scikit-learn behind a scaling of its inputs."""
     try:
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
     except ImportError as error:
         raise SimdlError("visual_inspection transfer", "scikit-learn is not installed", "it, for models on features",
                          "pip install 'simdl[sklearn]'") from error  # fmt: skip
+    return make_pipeline(StandardScaler(), getattr(import_module(f"sklearn.{module}"), name)(**options))
+
+
+def _on_features(model: Any, images: Tensor, labels: Tensor) -> Doubt:
+    """Fit a model on the features of every picture, mirrored and turned in all eight ways."""
     known = _known()
 
     def features(pictures: Tensor) -> np.ndarray:
@@ -191,8 +195,8 @@ def _on_features(model, images: Tensor, labels: Tensor) -> Doubt:
             return torch.cat([known.backbone(piece.float() / 255) for piece in pictures.split(256)]).numpy()
 
     every = torch.cat([_way(images, k) for k in range(8)])
-    fitted = make_pipeline(StandardScaler(), model).fit(features(every), (labels != OK).long().repeat(8).numpy())
-    return lambda pictures: torch.from_numpy(fitted.decision_function(features(pictures)))
+    model.fit(features(every), (labels != OK).long().repeat(8).numpy())
+    return lambda pictures: torch.from_numpy(model.decision_function(features(pictures)))
 
 
 def _way(images: Tensor, k: int) -> Tensor:
