@@ -15,7 +15,8 @@ import torch
 from simdl.errors import NetworkError
 from simdl.export.formats import function_name
 from simdl.export.kind import FORMATS, need
-from simdl.export.step import NEXT, FilePort
+from simdl.export.step import FilePort
+from simdl.networks.described import NEXT
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 _C_TYPES = {torch.float32: "float", torch.float64: "double", torch.int64: "int64_t", torch.int32: "int32_t",

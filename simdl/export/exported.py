@@ -18,8 +18,9 @@ from simdl.errors import NetworkError
 from simdl.export.executor import Executor, open_executor
 from simdl.export.formats import write
 from simdl.export.kind import check_format
-from simdl.export.step import NEXT, FilePort, Step, network_of
+from simdl.export.step import FilePort, Step, network_of
 from simdl.networks.comparison import Comparison, compare_outputs
+from simdl.networks.described import NEXT
 
 if TYPE_CHECKING:
     from simdl.export.step import Exportable

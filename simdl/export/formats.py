@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import logging
 import re
 import subprocess
@@ -21,6 +20,7 @@ from simdl.data.durable import write_file
 from simdl.errors import NetworkError
 from simdl.export.kind import check_format
 from simdl.export.step import Step
+from simdl.networks.described import KEY
 
 _PLAIN = {"__and__": "bitwise_and", "__or__": "bitwise_or", "__xor__": "bitwise_xor"}  # the same operators
 
@@ -84,7 +84,7 @@ def _program(step: Step, path: Path) -> bytes:
             node.target = getattr(packet, node.target._overloadname)
     program.graph_module.recompile()
     out = io.BytesIO()
-    torch.export.save(program, out)
+    torch.export.save(program, out, extra_files={f"{KEY}.json": step.description()})
     return out.getvalue()
 
 
@@ -106,10 +106,7 @@ def _converted(step: Step, where: str, any_lanes: bool) -> bytes:
         except Exception as error:
             raise NetworkError(where, f"torch.onnx cannot convert {step.where}: {_first(error)}",
                                "operators that ONNX has", "export to .pt2, which holds any") from error  # fmt: skip
-    about = {"normalised": step.normalised, "period": step.rate,
-             "inputs": [one.twin() for one in step.inputs], "outputs": [one.twin() for one in step.outputs],
-             "states": [one.twin() for one in step.states]}  # fmt: skip
-    onnx.helper.set_model_props(model, {"simdl": json.dumps(about)})
+    onnx.helper.set_model_props(model, {KEY: step.description()})
     model.producer_name, model.producer_version = "simdl", ""
     for one in (*model.graph.node, *(node for f in model.functions for node in f.node)):
         del one.metadata_props[:]  # names and paths of Python sources

@@ -15,6 +15,7 @@ from simdl.errors import NetworkError
 from simdl.networks.call import kind_of
 from simdl.networks.card import rate_text
 from simdl.networks.comparison import samples_of
+from simdl.networks.described import NEXT, DescribedPort, Description
 from simdl.networks.imported import Imported
 from simdl.networks.ports import Scaling
 from simdl.slots.copying import copied
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from simdl.networks.network import Network
 
     Exportable = Network | nn.Module | Imported | str | Path
-
-NEXT = "_next"  # what the name of a state after the tick ends in
 
 
 @dataclass(frozen=True)
@@ -70,12 +69,15 @@ class Step(nn.Module):
             raise NetworkError(where, f"weights in {dtype}", "float32 or float64", "module.float()")
         self.dtype, self.where, self.clock, self.card = dtype, where, network.clock, plan.card
         self.normalised = normalise and any((*scaling.inputs, *scaling.outputs))
+        own = plan.scaling()
+        # Ports hold values in units, but where the normalisation of a card was left out.
+        self._units = normalise or not any((*own.inputs, *own.outputs))
         for name, one in plan.inputs.items():
             if one.shape is None:
                 raise NetworkError(f"{where}.{name}", "an input of open shape", "its shape",
                                    f"inputs={{{name!r}: Input(shape=(n,))}}")  # fmt: skip
         self.inputs = tuple(
-            FilePort(name, tuple(one.shape or ()), one.dtype or dtype, one.unit if self._in_units else "")
+            FilePort(name, tuple(one.shape or ()), one.dtype or dtype, one.unit if self._units else "")
             for name, one in plan.inputs.items()
         )
         self.states = tuple(
@@ -85,7 +87,7 @@ class Step(nn.Module):
         self._names = (*names, *(one.name for one in self.states))
         with torch.no_grad():
             values = self._run(self.example(2))
-        units = {name: one.unit for name, one in plan.outputs.items()} if self._in_units else {}
+        units = {name: one.unit for name, one in plan.outputs.items()} if self._units else {}
         self.outputs = tuple(
             FilePort(name, tuple(value.shape[1:]), value.dtype, units.get(name, ""))
             for name, value in zip(names, values)
@@ -100,10 +102,6 @@ class Step(nn.Module):
         forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         self.forward = forward
         self.training = False  # its own flag only: `Call` puts the parts into their mode, and programs refuse eval()
-
-    @property
-    def _in_units(self) -> bool:
-        return self.normalised or self.card is None
 
     def _state(self, name: str, one: Any) -> FilePort:
         initial = torch.as_tensor(one.initial)
@@ -133,6 +131,20 @@ class Step(nn.Module):
         """The time between ticks as one would write it; "" without a clock."""
         clock: Clock | None = self.clock
         return "" if clock is None else rate_text(clock)
+
+    def description(self) -> str:
+        """What goes into the file, so that `open_network` gives back the same ports, states and rate."""
+        clock: Clock | None = self.clock
+        features = {feature.name: feature for feature in (self.card.inputs if self.card and self._units else ())}
+        boxes: dict[str, dict[str, Any]] = {name: {"low": one.low, "high": one.high} for name, one in features.items()
+                                            if one.high is not None}  # fmt: skip
+        ports = [tuple(DescribedPort(**one.twin(), **boxes.get(one.name, {})) for one in side)
+                 for side in (self.inputs, self.outputs, self.states)]  # fmt: skip
+        return Description(
+            normalised=self.normalised, period=self.rate,
+            clock=None if clock is None else (clock.numerator, clock.denominator),
+            inputs=ports[0], outputs=ports[1], states=ports[2],
+        ).model_dump_json(exclude_none=True)  # fmt: skip
 
     def start(self, lanes: int) -> list[Tensor]:
         """The initial states."""
@@ -203,7 +215,7 @@ def network_of(given: Exportable, options: Mapping[str, Any]) -> Network:
         return given
     clocked = {"period", "rate"} & set(options)
     if isinstance(given, Imported):
-        free: dict[str, Any] = {} if clocked or "card" in given.options else {"triggered": True}
+        free: dict[str, Any] = {} if clocked or "card" in given.options or given.described else {"triggered": True}
         return given.block(**free, **options)
     if isinstance(given, nn.Module):
         recurrent = any(isinstance(part, nn.RNNBase | nn.RNNCellBase) for part in given.modules())

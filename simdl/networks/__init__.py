@@ -4,6 +4,7 @@
     plan, ports, window    what a network's class declares; how values become what a module takes
     call, layers           calling a module over lanes bit for bit the same; looking into it
     recurrence             finding and stepping the state of a recurrent module
+    stepped, described     Stepped: a module that is given its states; files that simdl exported, opened again
     card, guard            ModelCard, and whether a network is used as its card says
     store, architecture    save and load with safetensors; the factories that a card may name
     opening, imported      open_network: a network of any format; what every reader returns
@@ -37,6 +38,7 @@ from simdl.networks.layout import Layout as Layout
 from simdl.networks.monitor import Cause as Cause, Monitor as Monitor
 from simdl.networks.network import Network as Network
 from simdl.networks.recurrent import Recurrent as Recurrent
+from simdl.networks.stepped import Stepped as Stepped
 from simdl.networks.window import Window as Window
 
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ _LATER = {
 
 __all__ = [  # pyright: ignore
     "Boxes", "Callback", "Cause", "Classes", "Classifier", "Detector", "Layout", "Monitor", "Network", "Recurrent",
-    "Window", "architecture", "load_exported", *_LATER,
+    "Stepped", "Window", "architecture", "load_exported", *_LATER,
 ]  # fmt: skip
 
 

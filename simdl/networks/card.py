@@ -27,11 +27,11 @@ LARGEST_SIDE = 2**14  # pixels that an image is resized to
 Number = float | list[float]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class CardLayout(_Strict):
+class CardLayout(Strict):
     """How an array is scaled, resized and turned: see `Layout`."""
 
     axes: str = Field(max_length=8)
@@ -57,7 +57,7 @@ class CardLayout(_Strict):
         return Layout(**self.model_dump())
 
 
-class Feature(_Strict):
+class Feature(Strict):
     """One input or output.
 
     shape: of one lane; mean, std: in the port's unit, a number or one for each element (of an image: each channel);
@@ -114,7 +114,7 @@ class Feature(_Strict):
         return Output(self.shape, unit=self.unit, dtype=self.dtype)
 
 
-class Weights(_Strict):
+class Weights(Strict):
     """The file of weights beside the card."""
 
     file: str
@@ -129,21 +129,21 @@ class Weights(_Strict):
         return value
 
 
-class CardWindow(_Strict):
+class CardWindow(Strict):
     length: int = Field(ge=1)
     hop: int = Field(default=1, ge=1)
     fill: Literal["zeros", "hold", "not_ready"] = "not_ready"
     flat: bool = False
 
 
-class CardClasses(_Strict):
+class CardClasses(Strict):
     """Of a classifier: see `Classes`."""
 
     labels: tuple[str, ...] = Field(min_length=2, max_length=100_000)
     probabilities: bool = False
 
 
-class CardBoxes(_Strict):
+class CardBoxes(Strict):
     """Of a detector: see `Boxes`."""
 
     most: int = Field(ge=1, le=10_000)
@@ -155,7 +155,7 @@ class CardBoxes(_Strict):
     classes: tuple[str, ...] = Field(default=(), max_length=100_000)
 
 
-class ModelCard(_Strict):
+class ModelCard(Strict):
     """What a network is, how it was trained, and how it must be run.
 
     kind: "network" or "recurrent"; factory: a registered architecture ("gru") or "package:function", called with
@@ -213,6 +213,9 @@ class ModelCard(_Strict):
         plan, ticking = network._plan, network.clock
         if ticking is None:
             raise NetworkError(f"{network}", "no clock", "a network with a period, which its card states")
+        if isinstance(plan.recurrence, tuple):
+            raise NetworkError(f"{network}", "a module that is given its states", "a Network or Recurrent",
+                               "a card does not say which arguments are states: keep the file")  # fmt: skip
         if not isinstance(plan.result, Classes | Boxes | None):
             kind = type(network).__name__
             outs = ", ".join(repr(name) for name in plan.outputs)

@@ -57,16 +57,20 @@ _PATH = re.compile(r"[\w.\[\]]*")
 
 def load_exported(path: str | Path) -> nn.Module:
     """The module of a .pt2 file; `simdl_lanes` on it is the batch it was exported with, None for any, `simdl_ports` the
-    names and shapes of its inputs, and the shapes of its outputs, without the lanes.
+    names and shapes of its inputs, and the shapes of its outputs, without the lanes; `simdl_about` the description of
+    ports and states that `simdl.export` left in the file, None in others.
 
     Raises NetworkError for files that are no such program, hold pickles or native code, or unpack to too much.
     """
     import torch
 
+    from simdl.networks.described import KEY, read_description
+
     path = Path(path)
     if not path.is_file():
         raise NetworkError(str(path), "no such file", _WANTED)
-    clean = _cleaned(path.read_bytes(), str(path))
+    archive = Archive(path.read_bytes(), str(path), _WANTED, LARGEST)
+    clean = _cleaned(archive, str(path))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -80,6 +84,8 @@ def load_exported(path: str | Path) -> nn.Module:
     first = shapes[0][0] if shapes and len(shapes[0]) else None
     module.simdl_lanes = first if isinstance(first, int) else None
     module.simdl_ports = _ports(program)
+    about = next((name for name in archive if name.partition("/")[2] == f"extra/{KEY}.json"), None)
+    module.simdl_about = None if about is None else read_description(archive.read(about), str(path))
     found: nn.Module = module
     return found
 
@@ -97,9 +103,8 @@ def _ports(program: Any) -> tuple[dict[str, Shape | None], list[Shape | None]]:
     return {name: shape(name) for name in signature.user_inputs}, [shape(name) for name in signature.user_outputs]
 
 
-def _cleaned(data: bytes, where: str) -> bytes:
+def _cleaned(archive: Archive, where: str) -> bytes:
     """An archive of the raw tensors and of the checked graph of a .pt2 file."""
-    archive = Archive(data, where, _WANTED, LARGEST)
     if len({name.partition("/")[0] for name in archive}) > 1:
         raise NetworkError(where, "several folders in the archive", _WANTED)
     out = io.BytesIO()

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from simdl.declarations import Input, Output, Shape
+from simdl.declarations import Input, Output, Shape, State
 from simdl.errors import NetworkError
 from simdl.networks.comparison import Comparison
 from simdl.networks.ports import inputs_of, sizes_of
 
 if TYPE_CHECKING:
+    from simdl.networks.described import Description
     from simdl.networks.network import Network
 
 
@@ -25,7 +26,8 @@ class Imported:
     inputs in order with lanes first; inputs, outputs: by name; recurrent: whether it has a state to step; stack: as of
     Network; check: the comparison with an executor of that format, None when there is none on this machine;
     notes: what a person should know, such as a normalisation that the file's header states; options: what `block` gives
-    the network beside, such as the card.
+    the network beside, such as the card; states: what the module takes behind its inputs and returns behind its
+    outputs; described: what simdl wrote into a file that it exported, which names units and rate.
     """
 
     source: str
@@ -38,13 +40,37 @@ class Imported:
     check: Comparison | None = None
     notes: tuple[str, ...] = field(default=())
     options: Mapping[str, Any] = field(default_factory=dict)
+    states: Mapping[str, State] = field(default_factory=dict)
+    described: Description | None = None
 
     def block(self, **options: Any) -> Network:
-        """The network as a block; options: of Network or Recurrent, such as period=."""
+        """The network as a block; options: of Network or Recurrent, such as period=.
+
+        Raises NetworkError for a rate other than the one that the file states, unless `allow_rate`.
+        """
+        if self.described is None:
+            return self._made(options)
+        clocked = options.get("triggered") or {"period", "rate"} & set(options)
+        from simdl.networks.card import rate_text
+
+        made = self._made(options if clocked else {**self.described.timing(), **options})
+        wanted, found = self.described.ticking, made.clock
+        if wanted is not None and found is not None and not options.get("allow_rate"):
+            if (wanted.numerator, wanted.denominator) != (found.numerator, found.denominator):
+                raise NetworkError(self.source, f"every {rate_text(found)}, exported every {rate_text(wanted)}",
+                                   "the rate that it was made for", "sample its inputs at that rate, or say "
+                                   "allow_rate=True")  # fmt: skip
+        return made
+
+    def _made(self, options: Mapping[str, Any]) -> Network:
         from simdl.networks.network import Network
         from simdl.networks.recurrent import Recurrent
 
         given: dict[str, Any] = {"inputs": dict(self.inputs), "outputs": dict(self.outputs), **self.options, **options}
+        if self.states:
+            from simdl.networks.stepped import Stepped
+
+            return Stepped(self.module, states=dict(self.states), **given)
         if self.recurrent:
             return Recurrent(self.module, **given)
         self._check_window(given)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simdl.declarations import Input
 from simdl.errors import NetworkError
 from simdl.networks.archive import Archive
 from simdl.networks.imported import Imported, output_of
 from simdl.networks.weights import LARGEST, kind_of_file, read_file
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from simdl.networks.comparison import Comparison
+    from simdl.networks.described import Description
 
 _HEAD = 2**16  # bytes that tell a format that is no archive
 _PROTOBUF = {0x08, 0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42, 0x72, 0xA2, 0xCA}  # first bytes of fields of ModelProto
@@ -147,12 +153,26 @@ def load_program(path: str | Path) -> Imported:
     inputs, outputs = module.simdl_ports
     names = ["y"] if len(outputs) == 1 else [f"y{number}" for number in range(len(outputs))]
     ports = {_port(name): Input(shape=shape) for name, shape in inputs.items()}
-    lanes = module.simdl_lanes
+    lanes, about = module.simdl_lanes, module.simdl_about
     notes = ["nothing is converted: torch runs the program of the file"]
     if lanes is not None:
         notes.append(f"exported for {lanes} lanes only, and called with that many")
+    if about is not None:
+        about.check([(None, shape) for shape in inputs.values()], [(None, shape) for shape in outputs], str(path))
+        return described(about, str(path), "torch.export", module, None, notes)
     return Imported(str(path), "torch.export", module, ports, {n: output_of(s) for n, s in zip(names, outputs)},
                     stack=None if len(ports) == 1 else False, notes=tuple(notes))  # fmt: skip
+
+
+def described(
+    about: Description, where: str, kind: str, module: nn.Module, check: Comparison | None, notes: Sequence[str]
+) -> Imported:  # fmt: skip
+    """A network that simdl exported, with the ports, units, states and rate that its description says."""
+    more = [f"exported by simdl{f', every {about.period}' if about.period else ''}"]
+    if about.states:
+        more.append(f"states: {', '.join(one.name for one in about.states)}")
+    return Imported(where, kind, module, about.declared_inputs(), about.declared_outputs(), bool(about.states), False,
+                    check, (*notes, *more), states=about.declared_states(where), described=about)  # fmt: skip
 
 
 def _port(name: str) -> str:

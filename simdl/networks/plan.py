@@ -58,7 +58,7 @@ class Plan:
     extra_inputs: dict[str, Input] = field(default_factory=dict)  # reset, x0
     flags: dict[str, Output] = field(default_factory=dict)  # ok
     reset: str | None = None
-    recurrence: Any = None
+    recurrence: Any = None  # a Recurrence, or the names of states that the module takes and returns
     result: Result | None = None
     layouts: dict[str, Layout] = field(default_factory=dict)  # by input
     nan: str = "propagate"
@@ -114,7 +114,8 @@ class Plan:
             held = {**self.outputs, **{name: Output() for name in self.taps}}
             for (name, one), shape in zip(held.items(), shapes):
                 self.memory.setdefault(f"last_{name}", _last(name, one, shape))
-            self.flags.setdefault("ok", Output(dtype="bool", initial=False, doc="what it saw and said is finite"))
+            if "ok" not in self.outputs:
+                self.flags.setdefault("ok", Output(dtype="bool", initial=False, doc="what it saw and said is finite"))
         elif nan == "fail":
             # A lane fails when a state is not finite; the message names the state.
             self.memory[BROKEN] = State(0.0, shape=(), doc="NaN once what it saw or said was not finite")

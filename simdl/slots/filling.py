@@ -131,8 +131,9 @@ def _opened(slot: Slot, path: Path, allow_rate: bool) -> Declared:
 def _imported(slot: Slot, found: Imported, allow_rate: bool) -> Declared:
     """A network from a file: by the names of its ports where they are the slot's, else by their order."""
     card = found.options.get("card")
-    if card is not None:
-        return found.block(allow_rate=allow_rate, **({"period": slot.period, "rate": slot.rate} if allow_rate else {}))
+    if card is not None or found.described is not None:
+        free = allow_rate or (card is None and found.described is not None and found.described.clock is None)
+        return found.block(allow_rate=allow_rate, **({"period": slot.period, "rate": slot.rate} if free else {}))
     sizes = {name: math.prod(one.shape or ()) for name, one in slot.offered.items()}
     same = {name: math.prod(one.shape or ()) == sizes.get(name) for name, one in found.inputs.items()}
     if len(same) > 1 or all(same.values()):

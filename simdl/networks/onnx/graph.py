@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from simdl.errors import NetworkError
+from simdl.networks.described import KEY
 from simdl.networks.onnx.arrays import LARGEST, Arrays, torch_type
 from simdl.networks.onnx.wire import WANTED, check_wire
 from simdl.networks.weights import read_file
@@ -42,7 +43,8 @@ class Value:
 
 @dataclass(frozen=True)
 class Graph:
-    """What a file says, checked; constants: initialisers and the values of Constant nodes."""
+    """What a file says, checked; constants: initialisers and the values of Constant nodes; about: the
+    description that simdl left in a file that it exported, unread."""
 
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
@@ -50,6 +52,7 @@ class Graph:
     constants: Mapping[str, Tensor]
     opset: int
     producer: str
+    about: str = ""
 
 
 def read_graph(path: Path, trusted: bool, known: Mapping[str, Any]) -> tuple[Graph, bytes]:
@@ -120,7 +123,8 @@ def graph_of(model: Any, where: str, folder: Path | None, known: Mapping[str, An
     lost = [one.name for one in outputs if one.name not in defined]
     if not inputs or not outputs or lost:
         raise NetworkError(where, f"{len(inputs)} inputs, {len(outputs)} outputs, {lost} not made", "some of each")
-    return Graph(inputs, outputs, _used(nodes, outputs), constants, opset, f"{model.producer_name:.40}")
+    about = next((one.value for one in model.metadata_props if one.key == KEY), "")
+    return Graph(inputs, outputs, _used(nodes, outputs), constants, opset, f"{model.producer_name:.40}", about)
 
 
 def _check_complete(node: Node, opset: int, where: str) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from simdl.declarations import RESERVED, Input, Output
 from simdl.errors import NetworkError
 from simdl.networks.comparison import Comparison, compare_outputs, samples_of
+from simdl.networks.described import read_description
 from simdl.networks.imported import Imported
 from simdl.networks.onnx.executors import Evaluator, Executed, Session
 from simdl.networks.onnx.graph import Graph, read_graph
@@ -25,6 +26,7 @@ from simdl.networks.onnx.modules import Carried, Converted, Fed
 from simdl.networks.onnx.operators import OPERATORS
 from simdl.networks.onnx.program import Program
 from simdl.networks.onnx.states import pairs_of, reads_forward
+from simdl.networks.opening import described
 
 _WORK = 2**22  # numbers in a value of a comparison
 _MULTIPLICATIONS, _NUMBERS = 2**37, 2**27  # of one lane
@@ -55,6 +57,10 @@ def load_onnx(
     fixed = layout.batch
     widest = _check_work(program, layout, where)
     layout = outputs_of(program, layout, where)
+    about = read_description(graph.about, where) if graph.about else None
+    if about is not None:
+        taken = [(one.name, shape) for one, shape in zip(graph.inputs, layout.shapes)]
+        about.check(taken, [(one.name, shape) for one, shape in zip(graph.outputs, layout.outputs)], where)
     notes = [f"opset {graph.opset}" + (f", written by {graph.producer}" if graph.producer else "")]
     if layout.batch is not None:
         notes.append(f"exported for {layout.batch} lanes only, and called with that many")
@@ -69,6 +75,12 @@ def load_onnx(
         layout = fixed_layout(program, layout_of(graph, where), where)  # lanes of one batch look at each other
         notes[-1] = f"exported for {layout.batch} lanes that depend on each other, and called with that many"
         check = _checked(program, layout, widest, data, folder, where, notes)
+    if about is not None and stepped is not False and states is None:
+        whole: nn.Module = Converted(program, layout)
+        if executor == "onnxruntime":
+            whole = Executed(Session(data, graph, where, folder), layout)
+            notes.append("run by ONNX Runtime: no gradients")
+        return described(about, where, "ONNX", whole.eval(), check, notes)
     if executor == "onnxruntime":
         session = Session(data, graph, where, folder)
         module: nn.Module = Executed(session, Layout(layout.axes, layout.shapes, fixed, layout.ends, layout.outputs))
@@ -119,6 +131,8 @@ def _compared(
     fixed = layout_of(graph, where).batch
     count = -(-count // fixed) * fixed if fixed else count
     values = _inputs(graph, layout, count)
+    if graph.about:
+        values = _reached(program, layout, values, where)
     groups = [[v[i : i + fixed] for v in values] for i in range(0, count, fixed)] if fixed else [values]
     parts: list[list[Tensor]] = []
     against, tolerance = "", None
@@ -140,6 +154,22 @@ def _compared(
     found = [torch.cat([row[i] for row in rows]) for i in range(len(wanted))]
     names = [one.name for one in graph.outputs]
     return compare_outputs(dict(zip(names, found)), dict(zip(names, wanted)), against, tolerance).check(where)
+
+
+def _reached(program: Program, layout: Layout, values: list[Tensor], where: str) -> list[Tensor]:
+    """Inputs in the box of the card, and the states that two ticks leave behind: others may mean nothing."""
+    about = read_description(program.graph.about, where)
+    first, inputs = list(about.declared_states(where).values()), values[: len(about.inputs)]
+    inputs = [one.drawn(x) for one, x in zip(about.inputs, inputs)]
+    if not first or layout.batch is not None:
+        return [*inputs, *values[len(inputs) :]]
+    lanes = len(values[0])
+    states = [torch.as_tensor(one.initial).expand(lanes, *(one.shape or ())) for one in first]
+    module = Converted(program, layout)
+    with torch.no_grad():
+        for k in (1, 2):
+            states = list(module.results([*(x.roll(k, 0) for x in inputs), *states])[len(about.outputs) :])
+    return [*inputs, *states]
 
 
 def _executors(data: bytes, graph: Graph, where: str, folder: str | None) -> list[Callable[[], Any]]:
