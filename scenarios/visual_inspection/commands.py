@@ -28,7 +28,7 @@ def show(each: int, seed: int, out: Path) -> None:
 
 @click.command()
 @click.option("--pictures", default=16384)
-@click.option("--epochs", default=24)
+@click.option("--epochs", default=18)
 @click.option("--seed", default=0)
 @click.option("--checkpoint", type=Path, help="a folder from which an interrupted training goes on")
 @OUT
@@ -42,7 +42,7 @@ def train(pictures: int, epochs: int, seed: int, checkpoint: Path | None, out: P
 
 
 @click.command()
-@click.option("--seeds", default=3)
+@click.option("--seeds", default=3, help="draws of the labelled pictures")
 @OUT
 def transfer(seeds: int, out: Path) -> None:
     """Escape rate of a new part against labelled pictures: table, figure and contact sheet.

@@ -145,7 +145,7 @@ def _defect(some: _Some, made: np.ndarray, defect: int) -> dict[str, float]:
         return {"dent_x": x, "dent_y": y, "dent_size": size, "dent": size * some.spread(0.9, 2.6)}
     if defect == CHIP:
         x, y = _place(some, made, -0.02, 0.02)
-        return {"chip_x": x, "chip_y": y, "chip": some.spread(0.11, 0.26)}
+        return {"chip_x": x, "chip_y": y, "chip": some.spread(0.16, 0.3)}
     x, y = _place(some, made, -1.0, -0.05)
     return {"stain_x": x, "stain_y": y, "stain_size": some.spread(0.12, 0.26), "stain_angle": some(0, turn),
             "stain_long": some(1.0, 1.8), "stain": some.spread(0.35, 0.8)}  # fmt: skip
