@@ -68,3 +68,15 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section("engines")
         for text, count in _decided.most_common():
             terminalreporter.line(f"{count:5} {text}")
+
+
+@pytest.fixture
+def lightly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compile models without optimisation, which changes no bit: each is compiled for one short run."""
+    from simdl.engine.native.cache import load
+
+    def quick(source: str, check: Any = None, flags: Any = ()) -> ctypes.CDLL:
+        return load(source, check=check, flags=("-O0",))
+
+    for module in ("engine", "adjoint"):
+        monkeypatch.setattr(f"simdl.engine.native.{module}.load", quick)

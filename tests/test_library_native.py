@@ -8,17 +8,9 @@ import pytest
 import torch
 
 from simdl import Run
-from simdl.engine.native import engine
-from simdl.engine.native.cache import load
 from tests.test_library import CASES, run
 
 THREE = [0, 1, 2]
-
-
-@pytest.fixture
-def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without optimisation, which changes no bit: each case is compiled for one short run."""
-    monkeypatch.setattr(engine, "load", lambda source, check=None, flags=(): load(source, check=check, flags=("-O0",)))
 
 
 def both(name: str) -> tuple[Run, Run]:
@@ -38,7 +30,7 @@ def differences(one: Run, two: Run) -> dict[str, float]:
     return found
 
 
-@pytest.mark.usefixtures("quickly")
+@pytest.mark.usefixtures("lightly")
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_engines_agree(name: str) -> None:
     one, two = both(name)

@@ -50,8 +50,10 @@ from simdl.blocks import (
     Sine,
     WhiteNoise,
 )
+from simdl.engine.native.cache import load
 from simdl.simulate import finished
 
+pytestmark = pytest.mark.usefixtures("lightly")
 F64 = torch.float64
 
 
@@ -426,6 +428,16 @@ def test_pieces_of_the_tape_do_not_change_a_bit(name: str, checkpoint: int) -> N
 
 
 SHARED: dict[str, Any] = {}
+
+
+def test_optimisation_of_the_compiler_does_not_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that what is compiled lightly in this file holds for what users run."""
+    case = CASES["cart-pole"]
+    _, lightly, _ = gradients(case, case.model(), "native")
+    for module in ("engine", "adjoint"):
+        monkeypatch.setattr(f"simdl.engine.native.{module}.load", load)
+    _, fully, _ = gradients(case, case.model(), "native")
+    assert all(torch.equal(lightly[key], fully[key]) for key in fully)
 
 
 def test_threads_do_not_change_a_bit() -> None:

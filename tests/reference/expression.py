@@ -25,6 +25,9 @@ FLOATS: Algebra = {
     "gt": operator.gt, "and": lambda a, b: a and b, "or": lambda a, b: a or b, "not": operator.not_,
 }  # fmt: skip
 
+KEPT = 10_000  # functions at a time; with what they are made of, so that no id is another's
+_functions: dict[tuple[int, int], tuple[Callable[[Callable[[str], Any]], Any], Expression, Algebra]] = {}
+
 SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "gt": ">", "and": "and", "or": "or"}
 
 
@@ -50,14 +53,32 @@ SIGNALS: Algebra = TENSORS
 
 def evaluate(expression: Expression, read: Callable[[str], Any], algebra: Algebra) -> Any:
     """The value of an expression, with `read(name)` giving the values of its names."""
-    operation = expression[0]
-    if operation == "const":
-        return expression[1]
-    if operation == "read":
-        return read(expression[1])
-    if operation == "scale":
-        return algebra["mul"](evaluate(expression[2], read, algebra), expression[1])
-    return algebra[operation](*[evaluate(argument, read, algebra) for argument in expression[1:]])
+    key = (id(algebra), id(expression))
+    if key not in _functions:
+        if len(_functions) == KEPT:
+            _functions.clear()
+        _functions[key] = (_function(expression, algebra), expression, algebra)
+    return _functions[key][0](read)
+
+
+def _function(expression: Expression, algebra: Algebra) -> Callable[[Callable[[str], Any]], Any]:
+    """The expression as a function of `read`: written in Python once, where walking the tuples takes most of a run."""
+    used: dict[str, Any] = {f"_{name}": function for name, function in algebra.items()}
+
+    def written(part: Expression) -> str:
+        operation, *arguments = part
+        if operation == "const":
+            name = f"c{len(used)}"
+            used[name] = arguments[0]
+            return name
+        if operation == "read":
+            return f"read({arguments[0]!r})"
+        if operation == "scale":
+            return written(("mul", arguments[1], ("const", arguments[0])))
+        return f"_{operation}({', '.join(map(written, arguments))})"
+
+    function: Callable[[Callable[[str], Any]], Any] = eval(f"lambda read: {written(expression)}", used)
+    return function
 
 
 def names(expression: Expression) -> tuple[str, ...]:

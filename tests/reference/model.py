@@ -41,6 +41,16 @@ class Model:
         self.enclosing: dict[str, tuple[Rule, ...]] = {}  # of a leaf: its own and those of all nests around it
         self._collect("", root, ())
         self.paths = sorted(self.leaves)
+        self._drivers: dict[tuple[str, str], tuple[str, Expression]] = {}  # by the path and name of the input
+        for scope, nest in self.nests.items():
+            for target, wire in nest.wires.items():
+                label, _, name = target.partition(".")
+                self._drivers[join(scope, label), name] = (scope, wire)
+        self._rules: dict[tuple[str, str], tuple[Rule, ...]] = {}  # by the path of the leaf and the kind
+        for path, rules in self.enclosing.items():
+            for rule in rules:
+                key = (path, rule.condition.kind)
+                self._rules[key] = (*self._rules.get(key, ()), rule)
 
     def _collect(self, path: str, nest: Nest, around: tuple[Rule, ...]) -> None:
         for child in nest.children:
@@ -57,12 +67,10 @@ class Model:
 
     def driver(self, path: str, name: str) -> tuple[str, Expression] | None:
         """The wire to an input of a leaf or nest, with the nest it is read in; None when nothing drives it."""
-        scope, _, label = path.rpartition(".")
-        wire = self.nests[scope].wires.get(f"{label}.{name}")
-        return None if wire is None else (scope, wire)
+        return self._drivers.get((path, name))
 
     def rules_of(self, path: str, kind: str) -> tuple[Rule, ...]:
-        return tuple(rule for rule in self.enclosing[path] if rule.condition.kind == kind)
+        return self._rules.get((path, kind), ())
 
     def trigger(self, path: str) -> Rule | None:
         """The condition that makes a leaf tick, if it has one in place of a clock."""

@@ -88,9 +88,10 @@ class Segment:
     def _locate(self, guard: Key, length: Fraction) -> float:
         """The part of the step after which the guard has fallen to zero, to the last bit."""
         above, below = 0.0, 1.0
+        first = self._flow(self._start(self.lane.states), self.at)
         while above < (middle := (above + below) / 2) < below:
             part = length * Fraction(middle)
-            if self._guard(guard, self._advance(self.lane.states, part), self.at + part) <= 0:
+            if self._guard(guard, self._advance(self.lane.states, part, first), self.at + part) <= 0:
                 below = middle
             else:
                 above = middle
@@ -191,15 +192,18 @@ class Segment:
             for path, name, what in self.derived
         }
 
-    def _advance(self, states: States, length: Fraction) -> States:
-        """The continuous states after one classical Runge-Kutta step of this length."""
-        start = {(path, name): states[path, name] for path, name, _ in self.derived}
+    def _start(self, states: States) -> States:
+        return {(path, name): states[path, name] for path, name, _ in self.derived}
+
+    def _advance(self, states: States, length: Fraction, first: States | None = None) -> States:
+        """The continuous states after one classical Runge-Kutta step of this length; first: the slopes at its start."""
+        start = self._start(states)
         h, at = self.lane.seconds(length), self.at
 
         def shifted(part: float, slopes: States) -> States:
             return {key: value + part * h * slopes[key] for key, value in start.items()}
 
-        k1 = self._flow(start, at)
+        k1 = self._flow(start, at) if first is None else first
         k2 = self._flow(shifted(0.5, k1), at + length / 2)
         k3 = self._flow(shifted(0.5, k2), at + length / 2)
         k4 = self._flow(shifted(1.0, k3), at + length)
