@@ -271,6 +271,52 @@ def test_a_window_is_given_whole_or_stepped_as_one_says(tmp_path: Path) -> None:
     assert isinstance(slot.place(tmp_path / "net.keras").inside.window, Window)
 
 
+@pytest.mark.parametrize("kind", [K.LSTM, K.GRU, K.SimpleRNN])
+@pytest.mark.parametrize("samples", [1, 3])
+def test_a_stateful_layer_goes_on_where_the_last_call_ended(tmp_path: Path, kind: Any, samples: int) -> None:
+    layers = [keras.Input(batch_shape=(1, samples, 2)), kind(4, stateful=True, return_sequences=True),
+              kind(3, stateful=True), K.Dense(1)]  # fmt: skip
+    model = scrambled(keras.Sequential(layers))
+    model.save(tmp_path / "net.keras")
+    x = np.random.default_rng(5).normal(size=(1, 12, 2)).astype("float32")
+    model.reset_states() if hasattr(model, "reset_states") else [one.reset_states() for one in model.layers[:2]]
+    wanted = [float(model.predict_on_batch(x[:, k : k + samples])[0, 0]) for k in range(0, 12, samples)]
+    opened = open_network(tmp_path / "net.keras")
+    assert opened.recurrent and any("stateful in the file" in note for note in opened.notes)
+    block = opened.block(period="1 s", inputs=("v", "i"), outputs=("soc",))
+    assert isinstance(block, Recurrent)
+
+    class Driven(Diagram):
+        v, i, out = Input(), Input(), Output()
+
+        def __init__(self) -> None:
+            self.net = block
+            self.net.v, self.net.i = self.v, self.i
+            self.out = self.net.soc
+
+    t = np.arange(12.0)
+    signals = {name: (t, x[0, :, n].astype("float64")) for n, name in enumerate("vi")}
+    found = simulate(Driven(), until=11, inputs=signals, record=["out"], every=1.0)["out"].values[0]
+    assert np.abs(found.numpy()[samples - 1 :: samples] - wanted).max() < 1e-5
+    whole = open_network(tmp_path / "net.keras", stepped=False)
+    assert not whole.recurrent and any("forgotten after each window" in note for note in whole.notes)
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ([K.LSTM(3, stateful=True, return_sequences=True), K.GRU(3)], "starts anew at every call"),
+        ([K.LSTM(3, stateful=True, go_backwards=True)], "reads the last sample first"),
+        ([K.Bidirectional(K.LSTM(3, stateful=True))], "reads the last sample first"),
+    ],
+)
+def test_a_stateful_layer_that_no_tick_could_hand_on_is_refused(tmp_path: Path, parts: list[Any], said: str) -> None:
+    keras.Sequential([keras.Input(batch_shape=(1, 4, 2)), *parts]).save(tmp_path / "net.keras")
+    with pytest.raises(NetworkError, match=f"(?s)stateful, and .*{said}.*stepped=False"):
+        open_network(tmp_path / "net.keras")
+    assert not open_network(tmp_path / "net.keras", stepped=False).recurrent
+
+
 @pytest.mark.parametrize("part", [K.Bidirectional(K.LSTM(3)), K.LSTM(3, go_backwards=True), K.GlobalMaxPooling1D()])
 def test_what_reads_the_future_is_not_stepped(tmp_path: Path, part: Model) -> None:
     keras.Sequential([keras.Input((None, 2)), part]).save(tmp_path / "net.keras")

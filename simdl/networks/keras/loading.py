@@ -32,7 +32,8 @@ def load_keras(path: str | Path, *, stepped: bool | None = None) -> Imported:
 
     Ports keep Keras' layout: images are (height, width, channels), windows (samples, features). stepped: whether a
     recurrent network is stepped once a tick, with its state as ports (`Recurrent`), or gets whole windows; None:
-    stepped where the file leaves the number of samples open.
+    stepped where the file leaves the number of samples open, and where layers are stateful: those go on, at every call,
+    from where the last one ended, and so do ports.
     The file is read as data: layers from an allow-list, weights as plain numbers. The result is compared with the same
     network in Keras when that is installed.
     Raises NetworkError for all layers that are not known at once, and for whatever else the file is.
@@ -59,10 +60,14 @@ def load_keras(path: str | Path, *, stepped: bool | None = None) -> Imported:
     if stepping:
         sizes = [shapes[0][1:]]
         outputs = _stepped_shapes(module, graph, shapes[0], outputs, dtype, where)
-        notes.append("stepped once a tick; stepped=False gives it whole windows")
+        keeps = _stateful(module)
+        which = f"stateful in the file ({', '.join(keeps)}), so " if keeps else ""
+        notes.append(f"{which}stepped once a tick; stepped=False gives it whole windows")
     elif any(isinstance(part, Rolled) for part in module.modules()):
         length = f"{shapes[0][0]} samples" if not open_axes[0] else "any number of samples"
         notes.append(f"takes windows of {length}: block(window=Window(...)), or stepped=True to step it")
+        if _stateful(module):
+            notes.append(f"{', '.join(_stateful(module))}: stateful in the file, and here forgotten after each window")
     ports = {
         name: Input(_scalar(size), dtype="int64" if "int" in port.dtype else None)
         for name, port, size in zip(names, inputs, sizes)
@@ -85,9 +90,24 @@ def _stepping(module: nn.Module, graph: Graph, stepped: bool | None, where: str)
         found = f"{', '.join(backwards)} reads the last sample first" if backwards else "no recurrent layer to step"
         raise NetworkError(where, found, "recurrent layers that read the past, over (samples, features)",
                            "stepped=False, and window=Window(...) in its block")  # fmt: skip
+    keeps, forgets = _stateful(module), _stateful(module, False)
+    if keeps and stepped is not False:
+        if backwards or forgets or not samples:
+            why = f"{', '.join(forgets)} starts anew at every call" if forgets else "not over (samples, features)"
+            why = f"{', '.join(backwards)} reads the last sample first" if backwards else why
+            raise NetworkError(where, f"{', '.join(keeps)}: stateful, and {why}", "stateful layers alone, that read "
+                               "the past", "stateful=False where it was made; stepped=False forgets after each window",
+                               )  # fmt: skip
+        return True
     if stepped is None:
         return rolls and samples and not backwards and graph.ports[0].shape[0] is None
     return stepped
+
+
+def _stateful(module: nn.Module, wanted: bool = True) -> list[str]:
+    """Names of the recurrent layers that keep their state from call to call, or of those that do not."""
+    return [name.rpartition(".")[2] for name, part in module.named_modules()
+            if isinstance(part, Rolled) and part.stateful is wanted]  # fmt: skip
 
 
 def _shapes(

@@ -77,11 +77,14 @@ class GatedRNN(_Gated, nn.RNN):  # type: ignore[misc]
 
 
 class Rolled(nn.Module):
-    """A recurrent layer over samples: all outputs or the last one; backwards reads the last sample first."""
+    """A recurrent layer over samples: all outputs or the last one; backwards reads the last sample first.
 
-    def __init__(self, layer: nn.RNNBase, sequences: bool, backwards: bool) -> None:
+    stateful: whether in Keras it goes on, at a call, from where the last call ended.
+    """
+
+    def __init__(self, layer: nn.RNNBase, sequences: bool, backwards: bool, stateful: bool) -> None:
         super().__init__()
-        self.layer, self.sequences, self.backwards = layer, sequences, backwards
+        self.layer, self.sequences, self.backwards, self.stateful = layer, sequences, backwards, stateful
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.layer(x.flip(1) if self.backwards else x)[0]
@@ -133,7 +136,9 @@ def rolled(kind: str, o: Options) -> Rolled:
         made.output, made.gate, made.reset_after = output, gate, after
     if o.flag("return_state", False):
         raise o.error("return_state=True", "return_state=False: Recurrent shows the state as ports")
-    return Rolled(made, o.flag("return_sequences", False), o.flag("go_backwards", False))
+    stateful = o.flag("stateful", False)
+    del o.used["stateful"]  # not for the comparison with Keras, which starts from zeros
+    return Rolled(made, o.flag("return_sequences", False), o.flag("go_backwards", False), stateful)
 
 
 def _maker(kind: str) -> Maker:
