@@ -8,9 +8,22 @@ import numpy as np
 import pytest
 import torch
 
-from simdl import RK4, Block, Diagram, Input, Output, State, derivative, simulate
+from simdl import RK4, Block, Diagram, Input, Output, State, derivative, simulate, tick
 from simdl.blocks import PI, Gain, UnitDelay
-from simdl.computer import Compute, Computer, FixedPriority, Processor, Raise, Read, Run, Task, Uniform, Write
+from simdl.computer import (
+    Compute,
+    Computer,
+    Exponential,
+    FixedPriority,
+    Processor,
+    Raise,
+    Read,
+    Run,
+    Task,
+    Uniform,
+    Write,
+    schedule_of,
+)
 from simdl.computer.accelerator import Accelerator
 from simdl.engine.simulator import Simulator
 from simdl.errors import ModelError, RunError
@@ -168,7 +181,7 @@ def test_a_restored_snapshot_brings_the_jobs_under_way_back(at: str) -> None:
     assert torch.equal(sim[model.plant.y], wanted)
 
 
-def test_a_job_of_several_blocks_gives_a_vector() -> None:
+def test_a_job_that_reads_several_blocks_is_told_of_each() -> None:
     class Two(Diagram):
         y = Output()
 
@@ -209,3 +222,129 @@ def test_more_jobs_under_way_than_there_is_room_for_are_refused() -> None:
         simulate(computer.on(Loop(), live=True, pending=2), until=0.5)
     with pytest.raises(ModelError, match="horizon"):
         computer.on(Loop())
+
+
+class Shape(Block):
+    """A block of several outputs: a number, an array, a whole number, an image."""
+
+    u = Input()
+    level, ladder = Output(), Output((3,))
+    count, image = Output((), dtype="int64"), Output((4, 4), dtype="uint8")
+
+    @tick
+    def look(self, u, t):
+        return dict(
+            level=2 * u,
+            ladder=torch.stack([u, u + 1, u + 2], -1),
+            count=torch.full_like(u, 7).to(torch.int64),
+            image=torch.full((len(u), 4, 4), 200, dtype=torch.uint8),
+        )
+
+
+class Eye(Diagram):
+    u, level = Input(), Output()
+
+    def __init__(self) -> None:
+        self.shape = Shape(period="20 ms")
+        self.shape.u = self.u
+        self.level = self.shape.level
+
+
+class Sight(Diagram):
+    y = Output()
+
+    def __init__(self) -> None:
+        self.plant, self.eye, self.alone = Lag(), Eye(), Shape(period="20 ms")
+        self.plant.u, self.eye.u, self.alone.u = 0.0, self.plant.y, self.plant.y
+        self.y = self.plant.y
+
+
+def read(*names: str, runs: str = "alone"):
+    """What the first job is told that reads these names."""
+    seen: list = []
+
+    def body(job):
+        seen.append((yield Read(*names)))
+        yield Write()
+
+    computer = Computer([Task("t", cpu(), period="20 ms", body=body, runs=[runs])], live=True)
+    simulate(computer.on(Sight()), until=0.03, solver=STEP)
+    return seen[0]
+
+
+def test_a_job_is_told_numbers_by_the_names_of_outputs_and_arrays_by_their_path() -> None:
+    values, ladder, image = read("alone", "alone.ladder", "alone.image")
+    assert values == {"level": 2.0, "count": 7} and isinstance(values["count"], int)
+    assert ladder.tolist() == [1.0, 2.0, 3.0]
+    assert image.dtype == np.uint8 and image.shape == (4, 4) and bool((image == 200).all())
+    assert read("alone.count") == 7
+    with pytest.raises(KeyError, match=r'Read\("alone.image"\)'):
+        values["image"]
+    with pytest.raises(KeyError, match="level, count, ladder, image"):
+        values["levl"]
+
+
+def test_a_diagram_gives_its_own_outputs_and_those_inside_by_path() -> None:
+    assert read("eye", runs="eye") == 2.0
+    assert read("eye.level", "eye.shape.count", runs="eye") == (2.0, 7)
+    with pytest.raises(RunError, match="did you mean: eye.level"):
+        read("eye.levl", runs="eye")
+
+
+def loaded() -> Computer:
+    """A controller whose accelerator others use at random, far more often."""
+    npu = Accelerator("npu")
+
+    def control(job):
+        yield Read()
+        yield Run(npu, "2 ms")
+        yield Write()
+
+    def other(job):
+        yield Run(npu, Uniform("0.1 ms", "1 ms"))
+
+    return Computer([
+        Task("control", cpu(), period="20 ms", body=control, runs=["pi"]),
+        Task("others", Processor("more"), arrivals=Exponential("1 ms"), body=other, instances=32),
+    ])  # fmt: skip
+
+
+def test_the_loop_is_not_woken_for_what_it_cannot_see() -> None:
+    options = dict(until=0.4, every=0.011, lanes=2, seed=3)
+    model = loaded().on(Loop(), live=True)
+    live = simulate(model, **options)["y"].values
+    replayed = simulate(loaded().on(Loop(), horizon=1), **options)["y"].values
+    assert torch.allclose(live, replayed, rtol=0, atol=1e-9)
+    schedule, known = schedule_of(model, lane=1, seed=3), loaded().schedule(until=0.4, seed=3, lane=1)
+    late = [job.end for job in known.of("control")][:-1]
+    assert [job.end for job in schedule.of("control")][: len(late)] == pytest.approx(late, abs=1)
+    entries = len(type(model.computers)._live.history.tracks[1, 3].times)
+    assert entries < 0.5 * sum(len(known.of(name)) for name in ("control", "others"))
+
+
+def test_a_task_that_reads_what_another_one_runs_is_refused() -> None:
+    def spy(job):
+        yield Compute("0.3 ms")
+        yield Read("pi")
+
+    tasks = [*loaded().tasks, Task("spy", Processor("s"), arrivals=["30 ms"], body=spy)]
+    with pytest.raises(RunError, match="a task that does not run it"):
+        simulate(Computer(tasks, live=True).on(Loop()), until=0.1)
+    with pytest.raises(ModelError, match="live computer"):
+        schedule_of(Loop())
+
+
+def test_histories_are_kept_as_long_as_the_simulators_of_their_lanes() -> None:
+    model = steady("7 ms").on(Loop(), live=True)
+    history = type(model.computers)._live.history
+    first = Simulator(model, lanes=2, seed=1)
+    first.run_until(0.1)
+    snapshot = first.snapshot()
+    simulate(model, until=0.1, lanes=3, seed=2)
+    simulate(model, until=0.1, lanes=1, seed=3)
+    assert sorted(history.tracks) == [(0, 1), (0, 3), (1, 1)]
+    first.restore(snapshot)
+    first.run_until(0.2)
+    del first, snapshot
+    simulate(model, until=0.1, lanes=1, seed=4)
+    assert sorted(history.tracks) == [(0, 4)]

@@ -45,6 +45,7 @@ from simdl.computer.instructions import (
 )
 from simdl.computer.job import Job as Job
 from simdl.computer.kernel import Kernel as Kernel
+from simdl.computer.live import schedule_of as schedule_of
 from simdl.computer.lock import Lock as Lock
 from simdl.computer.loss import BurstLoss as BurstLoss, Duplicate as Duplicate, Loss as Loss, Reorder as Reorder
 from simdl.computer.mailbox import Mail as Mail, Mailbox as Mailbox
@@ -79,5 +80,5 @@ __all__ = [
     "Frequency", "Ideal", "Job", "Kernel", "Keyed", "Link", "Lock", "Loss", "Mail", "Mailbox", "Measured", "Message",
     "Mixture", "Normal", "Policy", "Process", "Processor", "Put", "Raise", "Read", "Release", "Reorder", "Replay",
     "RoundRobin", "Run", "Scale", "Schedule", "Send", "Sleep", "SwitchedEthernet", "Table", "Take", "Task", "Traffic",
-    "Uniform", "Wait", "Write", "measure",
+    "Uniform", "Wait", "Write", "measure", "schedule_of",
 ]  # fmt: skip

@@ -99,7 +99,7 @@ class Computer:
             raise ModelError("schedule: until", f"{until!r}", "a positive time")
         if self.edges:
             raise ModelError("computer", f"jobs released by the {self.edges[0]}, which only the loop can tell",
-                             "times that do not depend on the loop", "Computer(tasks, live=True).on(diagram)")  # fmt: skip
+                             "times known before", "Computer(tasks, live=True).on(diagram)")  # fmt: skip
         collecting = gc.isenabled()
         gc.disable()  # all that is made stays: looking through it again and again costs two thirds of the time
         try:

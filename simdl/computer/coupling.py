@@ -19,13 +19,14 @@ from simdl.declarations import Input, Output
 from simdl.diagram import Diagram
 from simdl.errors import ModelError, RunError
 from simdl.methods import OutputMethod, output, tick
-from simdl.port import Formula, Port, stack
+from simdl.port import Formula, Port
 from simdl.slots.copying import copied
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from simdl.computer.computer import Computer
+    from simdl.computer.live import Told
 
     Times = NDArray[np.int64]
 
@@ -206,31 +207,50 @@ def place_live(diagram: Whole, computer: Computer, pending: int = 8) -> Whole:
     blocks = {block.path: block for block in made.leaves()}
     names = _assigned(computer, model, blocks)
     edges = watch(made, model, computer.edges)
-    live = Live(computer, tuple(dict.fromkeys(names.values())), pending, tuple(edge for edge, _ in edges))
+    ports = {f"{p}.{n}": Port(blocks[p], f"{n}_of_job", "output") for p in names for n in _outputs(blocks[p])}
+    told = _told(model, names, list(ports))
+    live = Live(computer, tuple(dict.fromkeys(names.values())), pending, told, tuple(edge for edge, _ in edges))
     _wire_within(blocks, names)
     _keep_clocks(made, model, names)
-    told: dict[str, list[Port]] = {name: [] for name in live.names}
-    for path, name in names.items():
-        block = blocks[path]
-        given = [n for n, d in type(block).declared().items() if isinstance(d, Output | OutputMethod)]
-        vars(block).setdefault("_within", set()).update(given)
-        told[name] += [Port(block, f"{n}_of_job", "output") for n in given]
-    widths = {name: len(ports) for name, ports in told.items()}
-    computers = live.block(widths)
+    for path in names:
+        vars(blocks[path]).setdefault("_within", set()).update(_outputs(blocks[path]))
+    computers = live.block()
     made.computers = computers  # type: ignore[attr-defined]
-    for k, name in enumerate(live.names):
-        ports = told[name]
-        computers.wires[f"v{k}"] = ports[0] if len(ports) == 1 else stack(*ports)
+    for k, port in enumerate(ports.values()):
+        computers.wires[f"v{k}"] = port
     for k, (_, stamp) in enumerate(edges):
         computers.wires[f"e{k}"] = stamp
     for path, name in names.items():
         block, k = blocks[path], live.names.index(name)
         placed = _placement(path, block, model, live, computer.placed()[name], pending)
         _map(block, replace(placed, live=True))
-        for port in ("started", "shown", "which"):
-            block.wires[port] = Port(computers, f"{port}{k}", "output")
+        for port_name in ("started", "shown", "which"):
+            block.wires[port_name] = Port(computers, f"{port_name}{k}", "output")
     compile_model(made)
     return made
+
+
+def _told(model: Model, names: Mapping[str, str], keys: list[str]) -> Told:
+    """What jobs are told that read these outputs: a number by the name of what gave it, an array by its own path."""
+    from simdl.computer.live import Told
+
+    ports = {key: k for k, key in enumerate(keys)}
+    aliases = {path: ports[key] for path, key in model.flat.aliases.items() if key in ports}
+    given: dict[str, dict[str, int]] = {}
+    arrays: dict[str, tuple[str, ...]] = {}
+    for name in dict.fromkeys(names.values()):
+        own = ports if name in names else aliases  # a diagram has outputs of its own
+        parts = {path.removeprefix(f"{name}."): k for path, k in own.items() if path.rpartition(".")[0] == name}
+        if name not in names:
+            declared = type(model.flat.owners[name]).declared()
+            parts = {short: k for short, k in parts.items() if isinstance(declared.get(short), Output)}
+        arrays[name] = tuple(short for short, k in parts.items() if model.values[keys[k]].shape)
+        given[name] = {short: k for short, k in parts.items() if short not in arrays[name]}
+    return Told(len(keys), {**ports, **aliases}, given, arrays)
+
+
+def _outputs(block: Block) -> list[str]:
+    return [n for n, d in type(block).declared().items() if isinstance(d, Output | OutputMethod)]
 
 
 def _placement(

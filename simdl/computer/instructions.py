@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 class Read:
     """The inputs of blocks are read now and the blocks evaluated; all that the task runs when none is named.
 
-    In live mode its value is what the blocks gave: one value, or a tuple for several blocks.
+    In live mode its value is what they gave: of a block whose only output is a number, that number; of another block or
+    a diagram a mapping from outputs to numbers. An array is given where it is named by its path, as in
+    `Read("net.scores")`, as numpy's. For several names, a tuple.
     """
 
     blocks: tuple[str, ...]

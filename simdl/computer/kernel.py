@@ -36,6 +36,7 @@ from simdl.errors import RunError
 
 if TYPE_CHECKING:
     from simdl.computer.computer import Computer
+    from simdl.computer.edge import Edge
 
 
 class Timer(simpy.Event):
@@ -69,7 +70,7 @@ class Kernel:
         self.values: dict[str, Any] = {}
         self.log: list[tuple[Any, ...]] = []
         self.asked: Job | None = None
-        self._asked_for: tuple[str, ...] = ()
+        self.asked_for: tuple[str, ...] = ()
         self._seen: list[Access] = []
         self._touched: list[Any] = []
         self._fixed: dict[Any, int] = {}
@@ -78,7 +79,7 @@ class Kernel:
         self.devices: dict[int, Any] = {}
         self.sharing = Sharing(self)
         self.queues = {task.name: Jobs(task, i, self.cores[id(task.on)], self) for i, task in enumerate(computer.tasks)}
-        self.triggered: dict[str, list[Jobs]] = {}
+        self.triggered: dict[str | Edge, list[Jobs]] = {}
         for queue in self.queues.values():
             if queue.task.trigger is not None:
                 self.triggered.setdefault(queue.task.trigger, []).append(queue)
@@ -141,21 +142,21 @@ class Kernel:
         self.values.update(values or {})
         self._seen = []
         if self.asked is not None:
-            job, blocks, self.asked = self.asked, self._asked_for, None
-            given = tuple(self.values.get(block) for block in blocks)
+            job, self.asked = self.asked, None
+            given = tuple(self.values.get(name) for name in self.asked_for)
             self.progress(job, given[0] if len(given) == 1 else given)
         self.now = ns
         self.run(ns)
         return self._seen
 
-    def raise_(self, event: str, ns: int | None = None) -> None:
+    def raise_(self, event: str | Edge, ns: int | None = None) -> None:
         """An event from outside: the tasks that it triggers are released at `ns`, now by default."""
         at = self.now if ns is None else ns
-        known = {**self.triggered, **self.sharing.events}
+        known: dict[Any, Any] = {**self.triggered, **self.sharing.events}
         if at < self.now or event not in known:
             raise RunError(f"computer: lane {self.lane}", f"event {event!r} at {at} ns",
                            f"an event that triggers a task, at {self.now} ns or later",
-                           names=known)  # fmt: skip
+                           names=list(map(str, known)))  # fmt: skip
         self.log.append(("raise", at, event))
         self.after(at - self.now, 1, lambda timer: self.happen(event))
 
@@ -219,17 +220,20 @@ class Kernel:
             job.start = self.now
         answer, job.answer = (job.answer if answer is None else answer), None
         while True:
-            step, job.step = (resume(job, answer) if job.step is None else job.step), None
+            if job.step is None:
+                step = resume(job, answer)
+            else:
+                step, job.step = job.step, None
             answer = None
             if isinstance(step, Compute):
                 ns = self.execution(job) if step.time is None else self.duration(job, step.time)
                 if queue.cores.compute(job, ns):
                     return
             elif isinstance(step, Read):
-                blocks = step.blocks or tuple(job.task.runs)
-                self._read(job, blocks)
+                names = step.blocks or tuple(job.task.runs)
+                self._read(job, tuple(dict.fromkeys(job.task.run(name) for name in names)))
                 if self.live:
-                    self.asked, self._asked_for = job, blocks
+                    self.asked, self.asked_for = job, names
                     return
             elif isinstance(step, Write):
                 for block in step.blocks or job.task.runs:
@@ -307,11 +311,12 @@ class Kernel:
         """The battery of this lane."""
         return self.meters.setdefault(battery, Meter(battery, self))
 
-    def happen(self, event: str) -> None:
+    def happen(self, event: str | Edge) -> None:
         """Release the tasks that an event triggers."""
         for queue in self.triggered.get(event, ()):
             queue.arrive(self.now)
-        self.sharing.happen(event)
+        if self.sharing.events:
+            self.sharing.happen(str(event))
 
     def overrun(self, job: Job) -> bool:
         """A job has used its budget; whether it is over with it."""
@@ -342,5 +347,6 @@ class Kernel:
     def _over(self, job: Job, status: str) -> None:
         if self.asked is job:
             self.asked = None
-        self.sharing.over(job, status)
+        if job.held or job.waiting is not None:
+            self.sharing.over(job, status)
         self.queues[job.task.name].ended(job, status)

@@ -9,18 +9,47 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from simdl.block import Block
+from simdl.block import Block, Declared
 from simdl.clock import FOREVER, SECOND
 from simdl.computer.edge import Edge
-from simdl.computer.history import History
+from simdl.computer.history import History, Look, Shown, stepped
 from simdl.declarations import Input, Output, Param, State
-from simdl.errors import RunError
+from simdl.errors import ModelError, RunError
 from simdl.methods import Hit, reading
 
 if TYPE_CHECKING:
     from simdl.computer.computer import Computer
+    from simdl.computer.schedule import Schedule
+    from simdl.computer.task import Task
 
 UNSEEN = -1
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a job may be told of what it reads.
+
+    count: of the values; ports: path of an output -> which of them; given: a name that a task runs -> what a job is
+    told that reads it, short name of an output -> which of the values; arrays: outputs that only their path gives.
+    """
+
+    count: int
+    ports: Mapping[str, int]
+    given: Mapping[str, Mapping[str, int]]
+    arrays: Mapping[str, tuple[str, ...]]
+
+
+class Values(dict[str, Any]):
+    """What a block of several outputs gave, by their names."""
+
+    def __init__(self, values: Mapping[str, Any], name: str, arrays: Sequence[str]) -> None:
+        super().__init__(values)
+        self.name, self.arrays = name, arrays
+
+    def __missing__(self, key: str) -> Any:
+        if key in self.arrays:
+            raise KeyError(f'{key} is an array: yield Read("{self.name}.{key}") gives it')
+        raise KeyError(f"no output {key!r} of {self.name}; there are {', '.join([*self, *self.arrays])}")
 
 
 class LiveLane:
@@ -29,52 +58,86 @@ class LiveLane:
     def __init__(self, live: Live, lane: int, seed: int) -> None:
         self.kernel = live.computer.live(seed, lane)
         self.live, self.where = live, f"computer: lane {lane}"
+        self.places = {name: 3 * k for k, name in enumerate(live.names)}
         self.shown = [UNSEEN, UNSEEN, 0] * len(live.names)  # of each name: last read, last write, which read that shows
         self.reads = dict.fromkeys(live.names, 0)
+        self.shows = [queue for queue in self.kernel.queues.values() if queue.task.name in live.shows]
+        self.ahead = False  # whether it said a time up to which nothing can be seen, beyond what happens next
 
-    def advance(self, ns: int, values: tuple[Any, ...]) -> tuple[tuple[Any, ...], int]:
-        """Go on to ns; values: what each name's blocks gave when they were last read, then the numbers of the edges
-        just seen."""
-        kernel, given = self.kernel, dict(zip(self.live.names, values))
+    def advance(self, ns: int, look: Look) -> tuple[Shown, int]:
+        """Go on to ns; look: at the values that blocks gave when they were last read, then at the times of edges."""
+        kernel, first = self.kernel, self.live.told.count
         if kernel.asked is not None:
-            self._note(kernel.advance(kernel.now, given), ns)
-        for number in values[-1]:
-            kernel.raise_(self.live.edges[number], ns)
+            self.ahead = False
+            self._note(kernel.advance(kernel.now, {name: self._answer(name, look) for name in kernel.asked_for}), ns)
+        for k, edge in enumerate(self.live.edges):
+            if look(first + k) == ns:
+                kernel.raise_(edge, ns)
         while kernel.asked is None and kernel.peek() <= ns:
-            self._note(kernel.advance(int(kernel.peek()), given), ns)
-        later = kernel.peek()
-        return tuple(self.shown), FOREVER if later == float("inf") else max(ns + 1, int(later))
+            self._note(kernel.advance(int(kernel.peek())), ns)
+        kernel.log.clear()  # the history has what is needed of it
+        later, seen = kernel.peek(), self._seen_next()
+        self.ahead = seen > later
+        following = min(FOREVER, seen if self.ahead else later)
+        return tuple(self.shown), max(ns + 1, int(following))
+
+    def _seen_next(self) -> int:
+        """Before when nothing is read or written, whatever the other tasks do meanwhile; 0 when that is not known."""
+        if self.kernel.messages or any(queue.under_way or queue.pending for queue in self.shows):
+            return 0
+        return min((queue.due for queue in self.shows), default=FOREVER)
+
+    def _answer(self, name: str, look: Look) -> Any:
+        """What a job is told that reads a name."""
+        told = self.live.told
+        if name in told.given:
+            given, arrays = told.given[name], told.arrays[name]
+            if len(given) == 1 and not arrays:
+                return look(next(iter(given.values())))
+            return Values({short: look(k) for short, k in given.items()}, name, arrays)
+        if name not in told.ports:
+            raise RunError(self.where, f"Read({name!r})", "what a task runs, or an output of it",
+                           names=[*told.given, *told.ports], wrong=name)  # fmt: skip
+        return look(told.ports[name])
 
     def _note(self, accesses: Sequence[Any], ns: int) -> None:
+        if accesses and self.ahead and self.kernel.now < ns:
+            raise RunError(f"{self.where}: {accesses[0].block}", "read or written by a task that does not run it",
+                           "a task that does", "name it in runs=")  # fmt: skip
         for one in accesses:
-            at = 3 * self.live.names.index(one.block)
+            if one.block not in self.places:
+                raise RunError(self.where, f"a job that reads {one.block!r}", "what a task runs", names=self.places)
+            at = self.places[one.block]
             if one.kind == "read":
                 self.shown[at] = ns
                 self.reads[one.block] += 1
                 continue
             if self.reads[one.block] - one.number > self.live.pending:
                 raise RunError(f"{self.where}: {one.block}", f"{self.reads[one.block] - one.number} jobs under way",
-                               f"at most {self.live.pending}", "on(diagram, live=True, pending=...)")  # fmt: skip
+                               f"at most {self.live.pending}", "on(diagram, pending=...)")  # fmt: skip
             self.shown[at + 1], self.shown[at + 2] = ns, one.number
 
 
 @dataclass(eq=False)
 class Live:
-    """A computer that runs beside the lanes: names of what tasks run, how many jobs may be under way, and the edges of
-    signals that release them."""
+    """A computer that runs beside the lanes: names of what tasks run, how many jobs may be under way, what jobs are
+    told, and the edges of signals that release them."""
 
     computer: Computer
     names: tuple[str, ...]
     pending: int
+    told: Told
     edges: tuple[Edge, ...] = ()
     horizon: int | None = None
     history: History = field(init=False)
+    shows: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.shows = showing(self.computer.tasks)
         self.history = History(lambda lane, seed: LiveLane(self, lane, seed))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "history"}
+        return {name: value for name, value in vars(self).items() if name not in ("history", "shows")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -83,55 +146,71 @@ class Live:
     def tables(self, path: str, ids: Tensor, seed: int) -> Mapping[str, Tensor]:
         return {}
 
-    def block(self, widths: Mapping[str, int]) -> Block:
-        """The block that runs the computers: inputs v0, v1, … are what the blocks of each name gave, one number or a
-        vector, e0, e1, … when each edge was last seen; outputs say when each name was last read and shown, ns."""
-        return _class_of(self, widths)()
+    def block(self) -> Block:
+        """The block that runs the computers: inputs v0, v1, … are the outputs of the blocks that tasks run, e0, e1, …
+        when each edge was last seen; outputs say when each name was last read and shown, ns."""
+        return _class_of(self)()
 
 
-def _class_of(live: Live, widths: Mapping[str, int]) -> Callable[[], Block]:
-    count = len(live.names)
-    inputs = {f"v{k}": Input() for k in range(count)}
+def showing(tasks: Sequence[Task]) -> frozenset[str]:
+    """The tasks whose jobs read and write, or may release such jobs."""
+    found = {task.name for task in tasks if task.runs}
+    while True:
+        triggers = {task.trigger for task in tasks if task.name in found and isinstance(task.trigger, str)}
+        names = {task.name for task in tasks if task.name in triggers}
+        if triggers - names:  # an event, which any body may raise
+            names |= {task.name for task in tasks if task.body is not None}
+        if names <= found:
+            return frozenset(found)
+        found |= names
+
+
+def schedule_of(diagram: Declared, lane: int = 0, seed: int = 0) -> Schedule:
+    """What the computer of a lane did in the latest run of a diagram with a live computer.
+
+    Raises ModelError for a diagram without one, or a lane that has not run since.
+    """
+    found = [live for block in diagram.leaves() if isinstance(live := getattr(type(block), "_live", None), Live)]
+    if not found:
+        raise ModelError("schedule_of", f"{diagram}", "a diagram with a live computer", "Computer(live=True).on(...)")
+    track = found[0].history.tracks.get((lane, seed))
+    if track is None or not isinstance(track.program, LiveLane):
+        ran = sorted(found[0].history.tracks)
+        raise ModelError("schedule_of", f"lane {lane}, seed {seed}", "one that has run", names=list(map(str, ran)))
+    return track.program.kernel.schedule()
+
+
+def _class_of(live: Live) -> Callable[[], Block]:
+    inputs = {f"v{k}": Input() for k in range(live.told.count)}
     edges = {f"e{k}": Input(dtype="int64") for k in range(len(live.edges))}
     outputs: dict[str, Output] = {}
-    for k in range(count):
+    for k in range(len(live.names)):
         outputs[f"started{k}"] = Output((), dtype="int64", initial=UNSEEN)
         outputs[f"shown{k}"] = Output((), dtype="int64", initial=UNSEEN)
         outputs[f"which{k}"] = Output((), dtype="int64", initial=0)
 
     def wake(self: Block, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        t, entry, due, kept = values["t"], values["entry"], values["due"], values["kept"]
-        now = torch.round(t * SECOND).to(torch.int64)
-        columns = [values[name].detach().tolist() for name in inputs]
-        rows = zip(now.tolist(), due.tolist(), entry.tolist(), values["lane"].tolist(), values["of_seed"].tolist())
-        stamps = [values[name].tolist() for name in edges]
-        numbers, later, shown = entry.tolist(), due.tolist(), kept.tolist()
-        for i, (ns, at, number, lane, seed) in enumerate(rows):
-            seen = tuple(k for k, stamp in enumerate(stamps) if stamp[i] == ns)
-            if ns == at or seen:
-                given = (*(tuple(c[i]) if isinstance(c[i], list) else c[i] for c in columns), seen)
-                numbers[i], shown[i], later[i] = live.history.advance(lane, seed, number, ns, given)
-        new = torch.tensor([list(one) for one in shown], dtype=torch.int64, device=t.device)
-        following = torch.tensor(later, dtype=torch.int64, device=t.device)
-        wait = (following - now).double() / SECOND
-        return {
-            **dict(zip(outputs, new.unbind(1))), "kept": new, "due": following,
-            "entry": torch.tensor(numbers, dtype=torch.int64, device=t.device),
-            "next": torch.where(following >= FOREVER, torch.full_like(wait, torch.inf), wait),
-        }  # fmt: skip
-
-    def settings(self: Block, ids: Tensor, seed: int) -> Mapping[str, Tensor]:
-        return {"lane": ids.to(torch.int64), "of_seed": torch.full_like(ids, seed, dtype=torch.int64)}
+        stamps = [values[name] for name in edges]
+        woken = None
+        if stamps:
+            now = torch.round(values["t"] * SECOND).to(torch.int64)
+            woken = torch.stack([stamp == now for stamp in stamps]).any(dim=0)
+        lanes, shown, state = stepped(live.history, values, [*(values[name] for name in inputs), *stamps], woken)
+        kept = values["kept"]
+        rows = torch.tensor(shown, dtype=torch.int64, device=kept.device).reshape(-1, kept.shape[1])
+        kept = kept.index_copy(0, lanes, rows)
+        return {**dict(zip(outputs, kept.unbind(1))), "kept": kept, **state}
 
     method = Hit(reading(wake, [*inputs, *edges, "kept", "entry", "due", "lane", "of_seed", "t"]))
     method.wake = tuple(edges)
     body: dict[str, Any] = {
         **inputs, **edges, **outputs,
-        "kept": State([UNSEEN, UNSEEN, 0] * count, dtype="int64"),
+        "kept": State([UNSEEN, UNSEEN, 0] * len(live.names), dtype="int64"),
         "entry": State(0, dtype="int64"), "due": State(0, dtype="int64"),
         "lane": Param(0, dtype="int64"), "of_seed": Param(0, dtype="int64"),
-        "wake": method,
-        "lane_settings": settings, "__reduce__": lambda self: (_again, (live, dict(widths)), self.__getstate__()),
+        "wake": method, "_live": live,
+        "lane_settings": lambda self, ids, seed: live.history.settings(ids, seed),
+        "__reduce__": lambda self: (_again, (live,), self.__getstate__()),
         "__module__": __name__, "__doc__": "The computers of the lanes.",
     }  # fmt: skip
     kind: Any = type(Block)
@@ -139,6 +218,6 @@ def _class_of(live: Live, widths: Mapping[str, int]) -> Callable[[], Block]:
     return made
 
 
-def _again(live: Live, widths: Mapping[str, int]) -> Block:
-    made: Any = _class_of(live, widths)
+def _again(live: Live) -> Block:
+    made: Any = _class_of(live)
     return object.__new__(made)  # type: ignore[no-any-return]

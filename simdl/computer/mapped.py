@@ -22,7 +22,7 @@ from torch import Tensor
 
 from simdl.block import Block
 from simdl.clock import SECOND
-from simdl.declarations import Declaration, Input, Inputs, Noise, Output, Param, State
+from simdl.declarations import Declaration, Input, Inputs, Noise, Output, Param, State, as_tensor
 from simdl.methods import Hit, Method, OutputMethod, reading
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _namespace(cls: type[Block], placement: Placement) -> dict[str, Any]:
         return {**body, **within, "job": job, **_common(cls, placement)}
     kept = {f"{name}_pending": _kept(one, placement) for name, one in outputs.items()}
     captured = Output((), unit="s", dtype="float64", doc="when the inputs of what is shown were read")
-    begins = [*reads, *kept, "read_at", "job_number", "t"]
+    begins = [*reads, *kept, "read_at", "job_number", "t", *(["started"] if placement.live else [])]
     shows = [*kept, "read_at", "write_number"]
     times = (["waits"], ["write_waits", "written"]) if not placement.live else ([], ["which"])
     job = Hit(reading(parts.begin, [*begins, *times[0]]), tuple(within.values()))
@@ -197,6 +197,18 @@ class _Parts:
                 found |= dict(zip(method.returns, result))
         return found
 
+    def due(self, block: Any, values: dict[str, Any]) -> dict[str, Tensor]:
+        """As `evaluate`, of the lanes whose job reads now; in live mode few of them do so at one time."""
+        lanes = len(values["t"])
+        rows = (values["started"] == torch.round(values["t"] * SECOND).to(torch.int64)).nonzero()[:, 0]
+        if len(rows) in (0, lanes):
+            return self.evaluate(block, values)
+        some = {name: tuple(v[rows] for v in value) if isinstance(value, tuple) else value[rows]
+                for name, value in values.items()}  # fmt: skip
+        found = {name: as_tensor(value) for name, value in self.evaluate(block, some).items()}
+        return {name: value.new_zeros(lanes, *value.shape[1:]).index_copy(0, rows, value)
+                if value.ndim and len(value) == len(rows) else value for name, value in found.items()}  # fmt: skip
+
     def within(self, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {f"{name}_of_job": found[name] for name in self.placement.within}
 
@@ -206,7 +218,7 @@ class _Parts:
         return {**found, **self.within(found), "job_number": k + 1, "next": _seconds(_entry(values["waits"], k))}
 
     def begin(self, block: Any, values: dict[str, Any]) -> dict[str, Tensor]:
-        found = self.evaluate(block, values)
+        found = self.due(block, values) if self.placement.live else self.evaluate(block, values)
         k = values["job_number"]
         new = {name: found[name] for name in self.states if name in found}
         for name in self.outputs:

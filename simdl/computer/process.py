@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from simdl.block import Block
 from simdl.clock import FOREVER, SECOND, Duration, nanoseconds
-from simdl.computer.history import History
+from simdl.computer.history import History, Look, Shown, plain, stepped
 from simdl.declarations import Input, Output, Param, State
 from simdl.errors import ModelError, RunError
 from simdl.methods import Hit, reading
@@ -30,17 +30,21 @@ class Ports:
     Inputs have the values that readers find at the time of the event. random: a numpy generator of this lane alone.
     """
 
-    def __init__(self, env: simpy.Environment, outputs: Mapping[str, Any], random: np.random.Generator) -> None:
+    def __init__(
+        self, env: simpy.Environment, inputs: Sequence[str], outputs: Mapping[str, Any], random: np.random.Generator
+    ) -> None:
         self.env, self.random = env, random
-        self._inputs: dict[str, Any] = {}
+        self._inputs = {name: k for k, name in enumerate(inputs)}
         self._outputs = dict(outputs)
+        self._look_at: Look  # at the present value of an input
         self._waiting: list[tuple[Callable[[Ports], bool], simpy.Event]] = []
 
     def __getitem__(self, name: str) -> Any:
-        found = self._inputs if name in self._inputs else self._outputs
-        if name not in found:  # SimPy makes what a process raises again from its text, so no SimdlError
+        if name in self._inputs:
+            return self._look_at(self._inputs[name])
+        if name not in self._outputs:  # SimPy makes what a process raises again from its text, so no SimdlError
             raise KeyError(f"no port {name!r}; there are {', '.join([*self._inputs, *self._outputs])}")
-        return found[name]
+        return self._outputs[name]
 
     def __setitem__(self, name: str, value: float) -> None:
         if name not in self._outputs:
@@ -70,13 +74,13 @@ class _Lane:
         self.env = simpy.Environment()
         key = stream_key(seed, f"{block.stream or block.path}.process")
         random = np.random.Generator(np.random.Philox(key=[key % 2**64, lane % 2**64]))
-        self.ports = Ports(self.env, block._first, random)
+        self.ports = Ports(self.env, block._inputs, block._first, random)
         self.started = False
 
-    def advance(self, ns: int, values: tuple[Any, ...]) -> tuple[tuple[Any, ...], int]:
-        """Do what is due at ns with these inputs; the outputs, and when to come back, ns."""
+    def advance(self, ns: int, look: Look) -> tuple[Shown, int]:
+        """Do what is due at ns; the outputs, and when to come back, ns."""
         env, ports, block = self.env, self.ports, self.block
-        ports._inputs.update(zip(block._inputs, values))
+        ports._look_at = look
         try:
             if not self.started:
                 self.started = True
@@ -156,7 +160,7 @@ class Process(Block):
 
         def __init__(self, start, inputs=(), outputs=(), every=None, *, stream=None):
             ins, outs = _declared(inputs, Input), _declared(outputs, Output)
-            first = {name: _plain(torch.as_tensor(one.initial)) for name, one in outs.items()}
+            first = {name: plain(torch.as_tensor(one.initial).expand(one.shape or ())) for name, one in outs.items()}
             wake = 0 if every is None else nanoseconds(every, f"{self}: every")
             if wake < 0:
                 raise ModelError(str(self), f"every={every!r}", "a positive time")
@@ -165,7 +169,7 @@ class Process(Block):
             self.stream = stream
 
     def lane_settings(self, ids: Tensor, seed: int) -> Mapping[str, Tensor]:
-        return {"lane": ids.to(torch.int64), "of_seed": torch.full_like(ids, seed, dtype=torch.int64)}
+        return self._history.settings(ids, seed)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Process:
         made: Process = object.__new__(type(self))
@@ -205,26 +209,13 @@ def _namespace(inputs: Mapping[str, Input], outputs: Mapping[str, Output]) -> di
     shown = [*outputs]
 
     def wake(self: Process, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        t, entry, due = values["t"], values["entry"], values["due"]
-        now = torch.round(t * SECOND).to(torch.int64)
-        rows = list(zip(*([_plain(v) for v in values[name].detach().cpu()] for name in inputs))) if inputs else None
-        lists = (now, due, entry, values["lane"], values["of_seed"])
-        new = [(number, (), later) for number, later in zip(entry.tolist(), due.tolist())]
-        for i, (ns, at, number, lane, seed) in enumerate(zip(*(one.tolist() for one in lists))):
-            if ns == at:
-                new[i] = self._history.advance(lane, seed, number, ns, rows[i] if rows is not None else ())
-        shape = {name: values[f"{name}_kept"] for name in shown}
+        lanes, driven, state = stepped(self._history, values, [values[name] for name in inputs])
         kept = {}
         for k, name in enumerate(shown):
-            rows_of = [torch.as_tensor(one[1][k]).to(old) if one[1] else old for one, old in zip(new, shape[name])]
-            kept[name] = torch.stack(rows_of)
-        numbers = torch.tensor([one[0] for one in new], dtype=torch.int64, device=t.device)
-        later = torch.tensor([one[2] for one in new], dtype=torch.int64, device=t.device)
-        wait = (later - now).double() / SECOND
-        return {
-            **kept, **{f"{name}_kept": value for name, value in kept.items()}, "entry": numbers, "due": later,
-            "next": torch.where(later >= FOREVER, torch.full_like(wait, torch.inf), wait),
-        }  # fmt: skip
+            before = values[f"{name}_kept"]
+            rows = [torch.as_tensor(one[k]).to(before).expand(before.shape[1:]) for one in driven]
+            kept[name] = before.index_copy(0, lanes, torch.stack(rows)) if rows else before
+        return {**kept, **{f"{name}_kept": value for name, value in kept.items()}, **state}
 
     kept: dict[str, Any] = {}
     for name, one in outputs.items():
@@ -239,7 +230,3 @@ def _namespace(inputs: Mapping[str, Input], outputs: Mapping[str, Output]) -> di
         "of_seed": Param(0, dtype="int64", doc="the seed of the run"),
         "wake": Hit(reading(wake, reads), ()),
     }  # fmt: skip
-
-
-def _plain(value: Tensor) -> Any:
-    return value.item() if value.ndim == 0 else value.numpy()

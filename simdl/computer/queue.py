@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from simdl.clock import nanoseconds
+from simdl.clock import FOREVER, nanoseconds
 from simdl.computer.draws import Draws
 from simdl.computer.job import Job
 from simdl.computer.task import Degrade, Task, plain
@@ -35,7 +35,7 @@ class Jobs:
         self.skewed = task.on.skewed
         if self.clock is not None:
             self.tick = self.clock.first(task.on.local(0))
-        self.nominal = 0
+        self.nominal, self.due = 0, FOREVER  # when the next job is released that has a time of its own, ns
         if isinstance(self.arrivals, Distribution):
             self.nominal = nanoseconds(task.offset)
         self.body = task.body or plain
@@ -49,7 +49,7 @@ class Jobs:
 
     def next(self) -> None:
         """Set the timer of the next arrival, if the task has times of its own."""
-        tick = self.tick
+        tick, self.due = self.tick, FOREVER
         if self.clock is not None:
             at = self.clock.at(tick)
             if self.skewed:
@@ -61,8 +61,8 @@ class Jobs:
         else:
             return
         due = at + self.draw("jitter", self.jitter, tick) if self.jitter is not None else at
-        self.tick = tick + 1
-        self.kernel.after(max(0, due - self.kernel.now), 1, self._arrived, at)
+        self.tick, self.due = tick + 1, max(self.kernel.now, due)
+        self.kernel.after(self.due - self.kernel.now, 1, self._arrived, at)
 
     def _arrived(self, timer: Timer) -> None:
         self.arrive(timer.of)
