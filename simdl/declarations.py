@@ -229,6 +229,8 @@ class Param(Declaration):
             raise ModelError(where, f"{value!r}", "a number or an array of numbers") from None
         if tensor.is_floating_point() and bool(tensor.isnan().any()):
             raise ModelError(where, "NaN", "a number")
+        if found := misfit(tensor, self.dtype):
+            raise ModelError(where, *found)
         if self.low is not None and bool((tensor < self.low).any()):
             raise ModelError(where, f"{_short(value)}", f"at least {self.low:g} {self.unit}".rstrip())
         if self.high is not None and bool((tensor > self.high).any()):
@@ -242,6 +244,24 @@ def as_tensor(value: Any) -> Tensor:
     if isinstance(value, list | tuple) and any(isinstance(item, Tensor) for item in value):
         return torch.stack([as_tensor(item) for item in value])
     return torch.as_tensor(np.asarray(value))
+
+
+def misfit(values: Tensor, dtype: torch.dtype | None) -> tuple[str, str] | None:
+    """A number that a type cannot hold, and what it holds; None when all fit.
+
+    Floats are rounded to the precision of a float type: that is no misfit.
+
+    >>> misfit(torch.tensor([2.0, 2.5]), torch.int64)
+    ('2.5', 'a whole number (int64)')
+    """
+    if dtype is None or dtype.is_floating_point or values.dtype == dtype:
+        return None
+    wrong = values[values.to(dtype).to(values.dtype) != values]
+    if not wrong.numel():
+        return None
+    name = str(dtype).removeprefix("torch.")
+    limits = "true or false" if dtype == torch.bool else f"a whole number ({name})"
+    return f"{wrong[0].item():.12g}", limits
 
 
 def _short(value: object) -> str:

@@ -47,14 +47,24 @@ class Diagram(Declared):
     def _set(self, name: str, value: Any) -> None:
         if name not in self._declared and not name.startswith("_"):
             if isinstance(value, Declared):
+                self._check_label(name)
                 self._adopt(name, value)
             elif isinstance(value, list | tuple) and any(isinstance(item, Declared) for item in value):
+                self._check_label(name)
                 for index, item in enumerate(value):
                     self._adopt(f"{name}.{index}", item)
             elif isinstance(value, dict) and any(isinstance(item, Declared) for item in value.values()):
+                self._check_label(name)
                 for key, item in value.items():
+                    self._check_label(str(key))
                     self._adopt(f"{name}.{key}", item)
         super()._set(name, value)
+
+    def _check_label(self, label: str) -> None:
+        """Note a name that no path can hold: dots part the names of a path."""
+        if not label or "." in label:
+            found = f"a block named {label!r}"
+            self.faults.append(ModelError(str(self), found, "a name without dots", "nest diagrams to nest names"))
 
     def _adopt(self, label: str, child: Declared) -> None:
         where = f"{self}.{label}"

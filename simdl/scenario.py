@@ -93,6 +93,10 @@ class Scenario:
         """One lane, drawn from the space, with every output recorded."""
         import torch
 
+        from simdl.engine.arguments import whole
+
+        whole("lane", lane, 0)
+        whole("seed", seed, 0)
         found: Run = self._job(self.build(), seed, set).simulate(torch.tensor([lane]), record=None, **options)[0]
         return found
 
@@ -101,6 +105,7 @@ class Scenario:
     ) -> Campaign:
         """Many lanes, checked against the requirements; options as for `monte_carlo`."""
         from simdl.campaign import monte_carlo
+        from simdl.engine.arguments import mapping
 
         return monte_carlo(
             self.build(),
@@ -109,7 +114,7 @@ class Scenario:
             until=options.pop("until", self.until),
             every=self.every,
             inputs=self.inputs,
-            set={**self.set, **(set or {})},
+            set={**self.set, **mapping("set", set)},
             seed=seed,
             record=options.pop("record", self.record or None),
             requirements=options.pop("requirements", self.requirements),
@@ -122,9 +127,10 @@ class Scenario:
         import torch
 
         from simdl.campaign.shard import Job
+        from simdl.engine.arguments import mapping
 
         return Job(
-            diagram, self.until, self.space, self.inputs, {**self.set, **(settings or {})}, self.record or None,
+            diagram, self.until, self.space, self.inputs, {**self.set, **mapping("set", settings)}, self.record or None,
             self.every, {}, seed, torch.float64, self.solver, True, engine=self.engine,
         )  # fmt: skip
 

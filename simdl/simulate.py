@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from simdl.block import Declared
 from simdl.clock import Duration, seconds
 from simdl.compile import Model
-from simdl.engine.arguments import horizon
+from simdl.engine.arguments import horizon, lane_numbers, record_fits
 from simdl.engine.simulator import Simulator
 from simdl.engine.solver import Solver
 from simdl.port import Signal
@@ -67,13 +67,15 @@ def simulator_for(
 ) -> Simulator:  # fmt: skip
     """The simulator of a run to `until`, not begun; arguments are those of `simulate`."""
     end = horizon(until)
-    numbers = None if ids is None else torch.as_tensor(list(ids) if not isinstance(ids, Tensor) else ids)
-    if numbers is not None and lanes is None:
-        lanes = len(numbers)
-    return Simulator(
-        model, lanes=lanes, ids=numbers, record=[record] if isinstance(record, str | Signal) else record,
-        every=_every(model, every, end), engine=engine, **options,
-    )  # fmt: skip
+    known = None if ids is None else lane_numbers(ids)
+    if known is not None and lanes is None:
+        lanes = len(known)
+    made = Simulator(
+        model, lanes=lanes, ids=known, record=record, every=_every(model, every, end), engine=engine, **options
+    )
+    if made.recorder.step is not None:
+        record_fits(end // made.recorder.step + 1, made.recorder.size, made.lanes)
+    return made
 
 
 def _every(model: Declared | Model, every: Duration | None, end: int) -> Duration | None:

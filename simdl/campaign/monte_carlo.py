@@ -19,8 +19,8 @@ from simdl.campaign.statistics import Gathered
 from simdl.campaign.store import Store, engine_of
 from simdl.clock import Duration, nanoseconds, seconds
 from simdl.compile import Model, compile_model
-from simdl.engine.arguments import horizon
-from simdl.engine.choice import check_engine
+from simdl.engine.arguments import grid, horizon, lane_numbers, mapping, several, whole
+from simdl.engine.choice import check_engine, check_threads
 from simdl.engine.solver import Solver
 from simdl.errors import RunError
 from simdl.learn.interrupt import requests
@@ -60,21 +60,26 @@ def monte_carlo(
     Raises ModelError, RunError, RequirementError, and for engine="native" LoweringError and CompileError, before
     anything runs; a lane that fails becomes a row of `campaign.status` with its cause.
     """
-    if isinstance(lanes, bool) or not isinstance(lanes, int) or lanes < 1:
-        raise RunError("monte_carlo", f"lanes={lanes!r}", "a whole number of at least 1")
+    for name, given, least in (("lanes", lanes, 1), ("workers", workers, 1), ("first", first, 0), ("seed", seed, 0),
+                               ("memory", memory, 1)):  # fmt: skip
+        whole(name, given, least)
+    check_threads(threads)
+    if shard is not None:
+        whole("shard", shard, 1)
+    inputs, set, space = mapping("inputs", inputs), mapping("set", set), mapping("space", space)
+    grid(every)
     compiled = compile_model(model)
-    checks = {name: requirement(given) for name, given in (requirements or {}).items()}
+    checks = {name: requirement(given) for name, given in mapping("requirements", requirements).items()}
     end = horizon(until)
     if checks and every is None:
         raise RunError("monte_carlo", "requirements without every=", "the grid on which they are checked", "every=0.01")
     units = {path: compiled.unit(path) for path in compiled.ports()}
     for one in checks.values():
         one.check(until, every, units)
-    recorded = None if record is None else tuple(dict.fromkeys([*record, *signals_of(checks)]))
+    recorded = None if record is None else tuple(dict.fromkeys([*several("record", record), *signals_of(checks)]))
     if record is None and checks:
         recorded = tuple(dict.fromkeys([*compiled.recorded(None), *map(_path(compiled), signals_of(checks))]))
-    wanted = torch.arange(first, first + lanes) if ids is None else torch.as_tensor(
-        list(ids) if not isinstance(ids, Tensor) else ids, dtype=torch.int64)  # fmt: skip
+    wanted = torch.arange(first, first + lanes) if ids is None else lane_numbers(ids)
     samples = end // nanoseconds(every) + 1 if every is not None else 1000
     keys = compiled.recorded(recorded).values()
     per_lane = 8 * samples * sum(math.prod(compiled.values[key].shape or ()) for key in keys)
@@ -83,7 +88,7 @@ def monte_carlo(
     kept = keep if keep is not None else per_lane * len(wanted) <= memory
     names = {compiled.key(k): v for k, v in space.items()}
     job = Job(
-        compiled.root, until, names, dict(inputs or {}), dict(set or {}), recorded, every, checks, seed, dtype, solver,
+        compiled.root, until, names, dict(inputs), dict(set), recorded, every, checks, seed, dtype, solver,
         kept, sink, check_engine(engine), "", threads or max(1, torch.get_num_threads() // workers), statistics,
     )  # fmt: skip
     before = engine_of(Path(out)) if out is not None and engine == "auto" else None

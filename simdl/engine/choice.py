@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from simdl.clock import SECOND
+from simdl.engine.arguments import whole
 from simdl.errors import RunError
 
 if TYPE_CHECKING:
@@ -28,9 +29,7 @@ def check_engine(engine: str) -> str:
 
 def check_threads(threads: int | None) -> int | None:
     """A number of threads, checked. Raises RunError."""
-    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 4096):
-        raise RunError("threads", f"{threads!r}", "a whole number of at least 1, or None")
-    return threads
+    return None if threads is None else whole("threads", threads, 1, 4096)
 
 
 def why_not(simulator: Simulator) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from simdl.clock import nanoseconds, seconds
+from simdl.clock import seconds
 from simdl.compile import Model
 from simdl.compile.node import ClockId
+from simdl.engine.arguments import grid
 from simdl.engine.setup import Setup
-from simdl.errors import RunError
 
 Record = tuple[dict[str, list[int]], dict[str, list[Tensor]], list[tuple[int, float, str]]]
 """Times and columns by key, and events."""
@@ -25,9 +26,7 @@ class Recorder:
         self.setup, self.paths = setup, dict(paths)
         model = setup.model
         self.keys = tuple(dict.fromkeys(self.paths.values()))
-        self.step = nanoseconds(every, "every") if every is not None else None
-        if self.step is not None and self.step < 1:
-            raise RunError("every", f"{every!r}", "a positive time")
+        self.step = grid(every)
         self.smooth = frozenset(k for k in self.keys if k in model.graph.smooth or self._interpolated(model, k))
         self.stepped = model.graph.stepped
         self.clocks: dict[str, frozenset[ClockId] | None] = {k: _clocks(model, k) for k in self.keys}
@@ -35,6 +34,11 @@ class Recorder:
         self.columns: dict[str, list[Tensor]] = {k: [] for k in self.keys}
         self.whole: dict[str, Tensor] = {}  # the columns of a key that came in one piece
         self.events: list[tuple[int, float, str]] = []
+
+    @property
+    def size(self) -> int:
+        """How many numbers a lane records at a time of the grid."""
+        return sum(math.prod(self.setup.model.values[key].shape or ()) for key in self.keys)
 
     def _interpolated(self, model: Model, key: str) -> bool:
         source = self.setup.inputs.get(key)

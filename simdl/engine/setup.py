@@ -14,7 +14,8 @@ from simdl.clock import FOREVER, SECOND, nanoseconds
 from simdl.compile import Model
 from simdl.compile.node import Value
 from simdl.compile.probe import setting
-from simdl.declarations import as_tensor
+from simdl.declarations import misfit
+from simdl.engine.arguments import lane_numbers, memory, numbers, whole
 from simdl.errors import RunError
 from simdl.port import Formula, Port, Signal
 from simdl.random import stream_key
@@ -42,16 +43,10 @@ class Setup:
 
     def full(self, value: Value, given: Any, where: str) -> tuple[Tensor, bool]:
         """A given value as (lanes, *shape), and whether it came with a lane axis."""
-        try:
-            tensor = given if isinstance(given, Tensor) else as_tensor(given)
-        except (TypeError, ValueError, RuntimeError):
-            raise RunError(where, f"{given!r}", "a number or an array of numbers") from None
-        dtype = self.type_of(value)
-        if tensor.is_floating_point() and not dtype.is_floating_point:
-            raise RunError(where, f"{tensor.dtype} values", f"{dtype}")
+        tensor = numbers(where, given)
         if tensor.is_floating_point() and bool(tensor.isnan().any()):
             raise RunError(where, "NaN", "numbers")
-        tensor = tensor.to(dtype=dtype, device=self.device)
+        tensor = self.typed(value, tensor, where)
         shape = tuple(value.shape or ())
         laned = tensor.ndim == len(shape) + 1
         wanted = (self.lanes, *shape)
@@ -61,6 +56,13 @@ class Setup:
             return tensor.expand(wanted), laned
         except RuntimeError:
             raise RunError(where, f"the shape {tuple(tensor.shape)}", f"{shape}, or {wanted} with lanes") from None
+
+    def typed(self, value: Value, tensor: Tensor, where: str) -> Tensor:
+        """Given numbers in a value's type. Raises RunError for what it cannot hold."""
+        dtype = self.type_of(value)
+        if found := misfit(tensor, dtype):
+            raise RunError(where, *found)
+        return tensor.to(dtype=dtype, device=self.device)
 
     def key_of_noise(self, key: str) -> int:
         value = self.model.values[key]
@@ -106,7 +108,7 @@ def count_lanes(model: Model, lanes: int | None, settings: Settings, inputs: Set
     for name, given in settings.items():
         value = _settable(model, name)
         if isinstance(given, Tensor | list | tuple) or hasattr(given, "shape"):
-            tensor = as_tensor(given)
+            tensor = numbers(f"set[{value.key!r}]", given)
             if tensor.ndim == len(value.shape or ()) + 1:
                 found[value.key] = tensor.shape[0]
     for name, given in inputs.items():
@@ -115,8 +117,7 @@ def count_lanes(model: Model, lanes: int | None, settings: Settings, inputs: Set
             found[str(name)] = size
     sizes = {size for size in found.values() if size != 1} or set(found.values())
     if lanes is not None:
-        if isinstance(lanes, bool) or not isinstance(lanes, int) or lanes < 1:
-            raise RunError("lanes", f"{lanes!r}", "a whole number of at least 1")
+        whole("lanes", lanes, 1)
         wrong = {k: n for k, n in found.items() if n not in (1, lanes)}
         if wrong:
             key, n = next(iter(wrong.items()))
@@ -132,10 +133,10 @@ def _input_lanes(model: Model, name: Any, given: Any) -> int | None:
     value = model.values.get(model.key(name))
     shape = (value.shape or ()) if value is not None else ()
     if isinstance(given, tuple) and len(given) == 2 or _is_trace(given):
-        values = as_tensor(given[1] if isinstance(given, tuple) else given.values)
+        values = numbers(f"inputs[{str(name)!r}]", given[1] if isinstance(given, tuple) else given.values)
         return values.shape[0] if values.ndim == len(shape) + 2 else None
     if isinstance(given, Tensor | list) or hasattr(given, "shape"):
-        tensor = as_tensor(given)
+        tensor = numbers(f"inputs[{str(name)!r}]", given)
         return tensor.shape[0] if tensor.ndim == len(shape) + 1 else None
     return None
 
@@ -164,11 +165,16 @@ def prepare(
     """Check and expand everything given to a run. Raises RunError naming what is wrong."""
     if dtype not in (torch.float64, torch.float32):
         raise RunError("dtype", f"{dtype}", "torch.float64 or torch.float32")
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise RunError("seed", f"{seed!r}", "a whole number")
+    whole("seed", seed, 0)
     count = count_lanes(model, lanes, settings, inputs)
-    numbers = torch.arange(count) if ids is None else torch.as_tensor(ids, dtype=torch.int64)
-    setup = Setup(model, count, numbers.to(device), dtype, device, seed)
+    if (need := 8 * count * len(model.values)) > memory():
+        raise RunError("lanes", f"{count} lanes of {len(model.values)} values: at least {need / 1e9:.3g} GB",
+                       f"at most {memory() / 1e9:.3g} GB, the memory of this machine",
+                       "monte_carlo runs lanes in shards")  # fmt: skip
+    known = torch.arange(count) if ids is None else lane_numbers(ids)
+    if len(known) != count:
+        raise RunError("ids", f"{len(known)} numbers for {count} lanes", "one number for each lane")
+    setup = Setup(model, count, known.to(device), dtype, device, seed)
     chosen = {}
     for name, given in settings.items():
         value = _settable(model, name)
@@ -212,6 +218,8 @@ def _param(setup: Setup, key: str, chosen: Mapping[str, Any]) -> Tensor:
             read: Callable[[Port], Tensor] = lambda port: _param(setup, model.key(port), chosen)  # noqa: E731
             tensor = read(given) if isinstance(given, Port) else given.evaluate(read)
             laned = any(model.key(port) in setup.laned for port in ports)
+            if value.dtype is not None:
+                tensor = setup.typed(value, tensor, key)
             setup.params[key] = tensor.expand(setup.lanes, *tensor.shape[1:])
         else:
             tensor = setting(model, key, setup.dtype).to(setup.device)
@@ -238,8 +246,8 @@ def set_input(setup: Setup, name: Any, given: Any) -> None:
             setup.laned.add(key)
         return
     t, values = (given.t, given.values) if trace else given
-    stamps = [nanoseconds(float(s), f"{where}: time") for s in torch.as_tensor(t, dtype=torch.float64).tolist()]
-    values = as_tensor(values).to(dtype=setup.type_of(value), device=setup.device)
+    stamps = [nanoseconds(float(s), f"{where}: time") for s in numbers(f"{where}: times", t).reshape(-1).tolist()]
+    values = setup.typed(value, numbers(where, values), where)
     shape = tuple(value.shape or ())
     if values.ndim == len(shape) + 1:
         values = values.unsqueeze(0)

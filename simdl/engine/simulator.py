@@ -18,7 +18,7 @@ from simdl.clock import FOREVER, SECOND, Duration, nanoseconds, seconds
 from simdl.compile import Model
 from simdl.compile.node import ClockId
 from simdl.engine import setup as setups
-from simdl.engine.arguments import device_of, horizon, model_of, solver_of
+from simdl.engine.arguments import device_of, horizon, mapping, model_of, several, solver_of, switch, whole
 from simdl.engine.choice import check_engine, check_threads, why_not, worth_compiling
 from simdl.engine.evaluate import Env
 from simdl.engine.failing import FailedLanes
@@ -72,18 +72,21 @@ class Simulator:
         self.asked, self.threads = check_engine(engine), check_threads(threads)
         self.engine, self.why = "torch", "" if engine == "torch" else "nothing has run yet"
         self._native: Native | None = None
-        self.model = model_of(model, inputs or {})
-        self.grad, self.strict, self.checkpoint = grad, strict, checkpoint
-        self.given: tuple[dict[Any, Any], dict[Any, Any]] = (dict(set or {}), dict(inputs or {}))
-        plain = {k: v for k, v in (inputs or {}).items() if not isinstance(v, Declared)}
+        given = mapping("inputs", inputs)
+        self.model = model_of(model, given)
+        self.grad, self.strict = switch("grad", grad), switch("strict", strict)
+        self.checkpoint = whole("checkpoint", checkpoint, 0)
+        self.given: tuple[dict[Any, Any], dict[Any, Any]] = (dict(mapping("set", set)), dict(given))
+        plain = {k: v for k, v in given.items() if not isinstance(v, Declared)}
         self.device = device_of(device)
+        chosen = None if record is None else several("record", record)
         with torch.set_grad_enabled(grad), self._placed():
             self.setup = setups.prepare(
                 self.model, lanes=lanes, settings=set or {}, inputs=plain, dtype=dtype, device=self.device,
                 seed=seed, ids=ids,
             )  # fmt: skip
             self.solver: Solver = solver_of(solver)
-            self.recorder = Recorder(self.setup, self.model.recorded(record), every)
+            self.recorder = Recorder(self.setup, self.model.recorded(chosen), every)
             self.instants = Instants(self.setup, self.recorder)
         self.segments = Segments(self.instants, self.solver, self._max_step())
         self.state = self.instants.initial.copy()

@@ -14,6 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from simdl.clock import nanoseconds
 from simdl.engine import tableau as methods
 from simdl.engine.rosenbrock import RosenbrockStep
 from simdl.engine.step import ExplicitStep, Field, Step, Time
@@ -30,7 +31,7 @@ class FixedSolver:
     tableau: ClassVar[Tableau]
 
     def __post_init__(self) -> None:
-        _check_positive(type(self).__name__, max_step=self.max_step)
+        _check_time(type(self).__name__, max_step=self.max_step)
 
     @property
     def order(self) -> int:
@@ -76,15 +77,13 @@ class AdaptiveSolver:
     order: ClassVar[int] = 5
 
     def __post_init__(self) -> None:
-        _check_positive(
-            type(self).__name__,
-            atol=self.atol,
-            first_step=self.first_step,
-            max_step=self.max_step,
-            max_steps=self.max_steps,
-        )
-        if not 0.0 <= self.rtol < 1.0:
-            raise RunError(type(self).__name__, f"rtol={self.rtol!r}", "a number in [0, 1)", "rtol=1e-6")
+        name = type(self).__name__
+        _check_positive(name, atol=self.atol)
+        _check_time(name, first_step=self.first_step, max_step=self.max_step)
+        if isinstance(self.max_steps, bool) or not isinstance(self.max_steps, int) or self.max_steps < 1:
+            raise RunError(name, f"max_steps={self.max_steps!r}", "a whole number of at least 1")
+        if isinstance(self.rtol, bool) or not isinstance(self.rtol, int | float) or not 0.0 <= self.rtol < 1.0:
+            raise RunError(name, f"rtol={self.rtol!r}", "a number in [0, 1)", "rtol=1e-6")
 
 
 @dataclass(frozen=True)
@@ -113,8 +112,18 @@ Solver = Euler | Heun | RK4 | Tsit5 | DormandPrince | Rosenbrock
 
 def _check_positive(where: str, **values: object) -> None:
     for name, value in values.items():
-        if isinstance(value, (int, float)) and not (math.isfinite(value) and value > 0):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
             raise RunError(where, f"{name}={value!r}", "a positive finite number", f"give {name} a value above zero")
+
+
+def _check_time(where: str, **values: object) -> None:
+    """The same for a time, which may be text, or None."""
+    for name, value in values.items():
+        if isinstance(value, str):
+            if nanoseconds(value, f"{where}: {name}") <= 0:
+                raise RunError(where, f"{name}={value!r}", "a time above zero", f'{name}="1 ms"')
+        elif value is not None:
+            _check_positive(where, **{name: value})
 
 
 def advance(solver: Solver, f: Field, t: Time, y: Tensor, h: Time, k1: Tensor | None = None) -> Step:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from simdl.clock import FOREVER, seconds
+from simdl.engine.arguments import memory
 from simdl.engine.native.assemble import assembled
 from simdl.engine.native.cache import load
 from simdl.engine.native.cpu import cpu_features
@@ -23,10 +24,12 @@ from simdl.engine.native.program import Queue, Writer
 from simdl.engine.native.schedule import Kind, Schedule, schedule, ticks_of
 from simdl.engine.native.trial import trial
 from simdl.engine.native.walk import Walk
+from simdl.errors import RunError
 
 if TYPE_CHECKING:
     from simdl.engine.simulator import Simulator
 
+INSTANT = 32  # bytes of an instant in the table of a plan, without the ticks of each clock
 LONG = 800_000  # characters of a source
 FIRST, MOST, LASTS = 2048, 1 << 20, 0.5  # instants in the first call and in any; seconds that a call should last
 
@@ -194,6 +197,8 @@ class Native:
         watched and interrupted, or the `whole` way. A plan ends at an instant of the run, so plans change nothing."""
         s, clocks = self.simulator, self.model.clocks
         fastest = min((c.numerator / c.denominator for c in clocks), default=0.0)
+        if whole:
+            self._table_fits(sum((end - begin) * c.denominator / c.numerator for c in clocks))
         last = end
         if fastest and not whole and (end - begin) / fastest > 2 * self.chunk:
             last = max(clock.after(begin + int(self.chunk * fastest)) for clock in clocks)
@@ -204,6 +209,16 @@ class Native:
                 extra.append(np.asarray(source.times, dtype=np.int64))
         extra += [self._edges(i, begin, last) for i in s.uniform_edges]
         return schedule(clocks, s.recorder, begin, last, extra, self._releases(begin, last), len(self.model.hits))
+
+    def _table_fits(self, instants: float) -> None:
+        """Raise RunError for a plan of more instants than this machine has memory for."""
+        need, room = instants * (INSTANT + 8 * len(self.model.clocks)), memory()
+        if need > room:
+            raise RunError(
+                self.model.name, f"{instants:.3g} instants in one call: {need / 1e9:.3g} GB",
+                f"at most {room / 1e9:.3g} GB, the memory of this machine",
+                "a shorter until; simulate without gradients goes there in parts",
+            )  # fmt: skip
 
     def _edges(self, index: int, begin: int, end: int) -> Array:
         """The edges of a source that all lanes share."""

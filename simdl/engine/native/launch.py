@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from simdl.clock import seconds
+from simdl.engine.arguments import LESS, too_large
 from simdl.engine.crossing import BUDGET
 from simdl.engine.native.ir import DTYPES
 from simdl.engine.native.lower import GROUPS
@@ -20,6 +21,7 @@ from simdl.engine.native.memory import Array, Blocks, aligned, evaluated
 from simdl.engine.native.program import Queue
 from simdl.engine.native.schedule import Schedule
 from simdl.engine.native.tracer import replay
+from simdl.errors import RunError
 
 if TYPE_CHECKING:
     from simdl.engine.native.engine import Built, Native
@@ -325,7 +327,11 @@ class Launch:
         """Memory for what will be recorded: key -> (times, values (columns, size, padded), shape)."""
         lanes, outs = self.context.lanes, {}
         for i, (key, times, size, shape, dtype) in enumerate(self.recorded):
-            values = torch.empty(len(times), size, lanes, dtype=dtype)
+            try:
+                values = torch.empty(len(times), size, lanes, dtype=dtype)
+            except (RuntimeError, MemoryError):
+                found = too_large(len(times), size, lanes, 8 * len(times) * size * lanes)
+                raise RunError(key, found, "a record that fits into the memory that is free", LESS) from None
             self.pointers[i] = values.data_ptr()
             outs[key] = (times, values, shape)
         return outs
