@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from typing import Any
 
 import torch
@@ -29,10 +30,15 @@ class Evaluator:
             self.types[key] = self.types[raw(key)] = setup.type_of(value)
             self.shapes[key] = self.shapes[raw(key)] = tuple(value.shape or ())
 
-    def call(self, node: Node, env: Env) -> dict[str, Tensor]:
+    def call(self, node: Node, env: Env, rows: Tensor | None = None) -> dict[str, Tensor]:
         """What a node computes, by key: outputs under their keys, new states under theirs.
 
+        rows: the only lanes for which it is evaluated; the others get zeros.
         Raises RunError naming the block when its method fails."""
+        if rows is not None:
+            few = {k: env[k].index_select(0, rows) for k in dict.fromkeys(node.keys)}
+            part = self.few(len(rows)).call(node, few)
+            return {k: v.new_zeros((self.lanes, *v.shape[1:])).index_copy(0, rows, v) for k, v in part.items()}
         args = {name: env[key] if type(key) is str else tuple(env[k] for k in key) for name, key in node.reads}
         try:
             returned = node.function(**args)
@@ -45,6 +51,12 @@ class Evaluator:
         if type(returned) is Tensor and len(node.writes) == 1:
             return {node.writes[0]: self.fit(node.writes[0], returned)}
         return {key: self.fit(key, value) for key, value in results(node, returned).items()}
+
+    def few(self, lanes: int) -> Evaluator:
+        """The same for so many lanes."""
+        made = copy(self)
+        made.lanes = lanes
+        return made
 
     def fit(self, key: str, value: Any) -> Tensor:
         """A returned value as (lanes, *shape) in its port's type."""

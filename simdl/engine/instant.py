@@ -20,6 +20,7 @@ from simdl.engine.state import State
 from simdl.tracing import anywhere
 
 AHEAD = 64  # ticks of noise drawn at once
+LARGE = 256  # numbers of a value, from which on a hit is evaluated for the lanes alone that are due
 
 
 class Instants:
@@ -46,6 +47,7 @@ class Instants:
             self.base[f"dt:{i}"] = torch.full((setup.lanes,), clock.period, dtype=setup.dtype, device=setup.device)
         self._frozen_keys = frozenset(self.model.frozen)
         self._noise: dict[str, tuple[int, Tensor]] = {}
+        self._large: dict[str, bool] = {}
         self._keys = {key: setup.key_of_noise(key) for key in self.model.noises}
         self.initial = self._initial()
 
@@ -173,7 +175,7 @@ class Instants:
                 on = env[node.enable.path]
                 mask = on if mask is None else mask & on
             if node.kind in ("tick", "hit"):
-                self._draw(node, state, env, ticking)
+                self._draw(node, state, env, ticking, self._few(node, due.get(node.clock)))
             self._ticked(node, state, env, ns, mask, commits, due.get(node.clock))
             if isinstance(node.clock, tuple) and node.kind in ("tick", "hit"):
                 assert fired is not None
@@ -212,7 +214,7 @@ class Instants:
         """A node of a clock: its outputs are held or queued, its states committed after the record.
 
         A hit that falls due while disabled commits nothing, but its next time is taken: its schedule goes on."""
-        found = self.evaluator.call(node, env)
+        found = self.evaluator.call(node, env, self._few(node, due))
         following = found.pop("next", None)
         if following is not None:
             assert isinstance(node.clock, tuple)
@@ -232,6 +234,19 @@ class Instants:
         if queued:
             line = (*state.queues.get(node.path, ()), (ns + node.delay, queued, mask))
             state.queues[node.path] = tuple(sorted(line, key=lambda entry: entry[0]))
+
+    def _few(self, node: Node, due: Tensor | None) -> Tensor | None:
+        """The lanes that are due, where a hit with large values is due in less than half of them; else None, for all.
+
+        Gathering and spreading rows costs more than a small block saves."""
+        if due is None or node.kind != "hit" or torch.is_grad_enabled() or due.device.type != "cpu":
+            return None
+        if node.path not in self._large:
+            shapes = [self.model.values[key].shape for key in (*node.keys, *node.writes) if key in self.model.values]
+            self._large[node.path] = max((math.prod(shape or ()) for shape in shapes), default=1) >= LARGE
+        if not self._large[node.path] or 2 * int(due.sum()) >= self.setup.lanes:
+            return None
+        return due.nonzero()[:, 0]
 
     def _schedule(
         self, node: Node, state: State, env: Env, ns: int, following: Tensor, mask: Tensor | None, commits: Env
@@ -314,7 +329,9 @@ class Instants:
 
     # -- noise, latency, lane resets --------------------------------------------------------------------------------
 
-    def _draw(self, node: Node, state: State, env: Env, ticking: dict[ClockId, int]) -> None:
+    def _draw(
+        self, node: Node, state: State, env: Env, ticking: dict[ClockId, int], rows: Tensor | None
+    ) -> None:  # fmt: skip
         for key in node.keys:
             if key not in self._keys:
                 continue
@@ -327,7 +344,12 @@ class Instants:
             if isinstance(node.clock, tuple):
                 single = random.uniform if uniform else random.normal
                 index: Any = state.count[f"dt:{node.clock}"]
-                env[key] = single(self._keys[key], self.setup.ids, index, count, self.setup.dtype).reshape(shape)
+                ids = self.setup.ids
+                ids, index = (ids, index) if rows is None else (ids[rows], index[rows])
+                drawn = single(self._keys[key], ids, index, count, self.setup.dtype)
+                if rows is not None:
+                    drawn = drawn.new_zeros((self.setup.lanes, count)).index_copy(0, rows, drawn)
+                env[key] = drawn.reshape(shape)
                 continue
             assert node.clock is not None
             tick = ticking[node.clock]
