@@ -112,7 +112,10 @@ class Cores:
         if now > begun:
             used = now - begun
             job.used += used
-            job.remaining = max(0, job.remaining - used * self.factor)
+            if self.factor == 1:
+                job.remaining -= used
+            else:
+                job.remaining = max(0, job.remaining - used * self.factor)
             if job.budget_left is not None:
                 job.budget_left -= used
             last = core.segments[-1] if core.segments else None
