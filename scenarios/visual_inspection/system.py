@@ -7,10 +7,9 @@ from simdl.scenarios.visual_inspection.belt import Belt
 from simdl.scenarios.visual_inspection.camera import Camera
 from simdl.scenarios.visual_inspection.gate import BAD, GOOD, RING, Gate, Valve
 from simdl.scenarios.visual_inspection.line import COUNTS, Supply, line
+from simdl.scenarios.visual_inspection.network import PERIOD
 from simdl.scenarios.visual_inspection.parts import DEFECTS
 from simdl.scenarios.visual_inspection.rendering import SIZE
-
-PERIOD = "1 s"  # nominal: jobs of the computer run these blocks when there is something to do
 
 INSPECTOR = Slot(
     "inspector",
@@ -29,7 +28,7 @@ class Ticket(Block):
 
     number = Input(dtype="int64")
     scores = Input((len(DEFECTS),))
-    threshold: Param = Param(0.5, low=0.0, high=1.0)
+    threshold: Param = Param(0.7, low=0.0, high=1.0, doc="of the score of `ok`")
     who = State([0] * RING, dtype="int64")
     what = State([0] * RING, dtype="int64")
     numbers = Output((RING,), dtype="int64", initial=[0] * RING)
