@@ -112,10 +112,8 @@ class Cores:
         if now > begun:
             used = now - begun
             job.used += used
-            if self.factor == 1:
-                job.remaining -= used
-            else:
-                job.remaining = max(0, job.remaining - used * self.factor)
+            left = job.remaining - used * self.factor
+            job.remaining = left if left > 0 else 0  # the last ns may have room to spare
             if job.budget_left is not None:
                 job.budget_left -= used
             last = core.segments[-1] if core.segments else None
