@@ -1,25 +1,20 @@
-"""The line: parts on the belt as SimPy processes, from the upstream station to the air jet, and what they become."""
+"""The line: parts on the belt as SimPy processes, from the upstream station to the light barriers they break."""
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from simdl import Block, Input, Output, Param, output
 from simdl.computer import Process
-from simdl.scenarios.visual_inspection.gate import LEAD, LENGTH, WINDOWS
+from simdl.scenarios.visual_inspection.gate import LEAD, LENGTH, RING
 from simdl.scenarios.visual_inspection.parts import DEFECTS, LOOK, draw
 
 NEAR = 1e-5  # m: a part is there when it is as near as this
 STANDING, LOOK_AGAIN = 1e-3, 0.1  # m/s, s
-GRIP = 0.002  # m of a part that the jet must hit to blow it off
-COUNTS = ("passed", "good", "escaped", "rejected", "false_rejects", "defective")
 INPUTS = {
     "flow": Input(unit="1/s"),
     "fraction": Input(),
     "pitch": Input(unit="m"),
     "travel": Input(unit="m"),
     "speed": Input(unit="m/s"),
-    "windows": Input((WINDOWS, 2), unit="m"),
 }
 OUTPUTS = {
     "barrier": Output((), dtype="int64", initial=0, doc="1 while a part breaks the light barrier at the camera"),
@@ -28,7 +23,10 @@ OUTPUTS = {
     "defect": Output(labels=DEFECTS, doc="of the part that came last"),
     "gate": Output((), dtype="int64", initial=0, doc="1 while a part breaks the light barrier before the nozzle"),
     "reached": Output((), dtype="int64", initial=0, doc="parts that have come to that barrier"),
-    **{name: Output((), dtype="int64", initial=0) for name in COUNTS},
+    "fronts": Output(
+        (RING,), unit="m", doc="travel at which the front of part k is at the nozzle, at k modulo its length"
+    ),
+    "kinds": Output((RING,), dtype="int64", initial=[0] * RING, doc="what is wrong with part k, there"),
 }
 
 
@@ -51,8 +49,8 @@ class Parts:
 
     The distance between parts is the smallest one or, with exponential gaps, speed / flow on the mean. Each part is a
     process of its own: when the belt has carried its front to the barrier it shows its look, its number and its defect,
-    and breaks the barrier until its end has passed; `distance` further its front breaks the barrier of the gate; when
-    its end has passed the nozzle it is counted, as blown off if the jet has hit GRIP of it. family: of `parts`.
+    and breaks the barrier until most of it has passed; `distance` further it does so with the barrier of the gate.
+    family: of `parts`.
     """
 
     family: int = 0
@@ -70,25 +68,26 @@ class Parts:
         """One part, whose front is at the barrier."""
         bad = ports.random.random() < ports["fraction"]
         defect = int(ports.random.integers(1, len(DEFECTS))) if bad else 0
+        place = (ports["number"] + 1) % RING
         ports["look"], ports["defect"] = draw(ports.random, self.family, defect), defect
+        ports["fronts"] = put(ports["fronts"], place, at + self.distance + LEAD)
+        ports["kinds"] = put(ports["kinds"], place, defect)
         ports["number"] += 1
         ports["barrier"] = 1
-        end = min(LENGTH, self.distance)
-        yield from carried(env, ports, at + 0.9 * end)
+        yield from carried(env, ports, at + 0.9 * min(LENGTH, self.distance))
         ports["barrier"] = 0
         yield from carried(env, ports, at + self.distance)
         ports["reached"] += 1
         ports["gate"] = 1
         yield from carried(env, ports, at + self.distance + 0.9 * LENGTH)
         ports["gate"] = 0
-        front = at + self.distance + LEAD
-        yield from carried(env, ports, front + LENGTH)
-        blown = bool(np.any(hit(ports["windows"], front) >= GRIP))
-        ports["passed"] += 1
-        ports["defective"] += bad
-        for name, yes in (("good", not bad and not blown), ("escaped", bad and not blown), ("rejected", blown),
-                          ("false_rejects", not bad and blown)):  # fmt: skip
-            ports[name] += yes
+
+
+def put(ring, place, value):
+    """A ring with another value at a place."""
+    made = ring.copy()
+    made[place] = value
+    return made
 
 
 def carried(env, ports, target):
@@ -98,12 +97,6 @@ def carried(env, ports, target):
     while (left := target - ports["travel"]) > NEAR:
         speed = ports["speed"]
         yield env.timeout(max(left / speed, 1e-9) if speed > STANDING else LOOK_AGAIN)
-
-
-def hit(windows, front):
-    """How much of a part the jet hits in each of its windows, m; front: the travel at which its front is there."""
-    begin, end = np.maximum(windows[:, 0], front), np.minimum(windows[:, 1], front + LENGTH)
-    return np.maximum(end - begin, 0.0)
 
 
 def line(family: int = 0, distance: float = 0.05) -> Process:

@@ -6,8 +6,9 @@ from simdl import Block, Diagram, Input, Output, Param, Slot, State, tick
 from simdl.scenarios.visual_inspection.belt import Belt
 from simdl.scenarios.visual_inspection.camera import Camera
 from simdl.scenarios.visual_inspection.gate import BAD, GOOD, RING, Gate, Valve
-from simdl.scenarios.visual_inspection.line import COUNTS, Supply, line
+from simdl.scenarios.visual_inspection.line import Supply, line
 from simdl.scenarios.visual_inspection.network import PERIOD
+from simdl.scenarios.visual_inspection.outlet import COUNTS, outlet
 from simdl.scenarios.visual_inspection.parts import DEFECTS
 from simdl.scenarios.visual_inspection.rendering import SIZE
 
@@ -77,20 +78,21 @@ class Inspection(Diagram):
         self.line = line(family, distance)
         self.camera = Camera(period=PERIOD)
         self.vision = Vision(inspector)
-        self.gate, self.valve = Gate(period=PERIOD), Valve()
+        self.gate, self.valve, self.outlet = Gate(period=PERIOD), Valve(), outlet()
 
         self.line.flow, self.line.fraction = self.supply.parts, self.supply.defective
         self.line.pitch = self.supply.nearest
         self.line.travel, self.line.speed = self.belt.travel, self.belt.speed
-        self.line.windows = self.gate.windows
-        # What the line has driven: its outputs depend on the jet at the same instant, and would close a loop.
-        self.camera.look, self.camera.number = self.line.look_kept, self.line.number_kept
+        self.camera.look, self.camera.number = self.line.look, self.line.number
         self.camera.speed = self.belt.speed
         self.vision.image, self.vision.number = self.camera.image, self.camera.taken
-        self.gate.reached = self.line.reached_kept
+        self.gate.reached = self.line.reached
         self.gate.numbers, self.gate.verdicts = self.vision.numbers, self.vision.verdicts
         self.gate.travel, self.gate.speed = self.belt.travel, self.belt.speed
         self.valve.windows, self.valve.travel = self.gate.windows, self.belt.travel
+        self.outlet.number, self.outlet.fronts, self.outlet.kinds = self.line.number, self.line.fronts, self.line.kinds
+        self.outlet.travel, self.outlet.speed = self.belt.travel, self.belt.speed
+        self.outlet.windows = self.gate.windows
         for name in COUNTS:
-            setattr(self, name, getattr(self.line, name))
+            setattr(self, name, getattr(self.outlet, name))
         self.late, self.jet = self.gate.late, self.valve.jet
