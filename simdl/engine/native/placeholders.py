@@ -50,7 +50,7 @@ class TracedEvaluator(Evaluator):
         super().__init__(setup)
         self.tracer, self.opaque, self.blocks = tracer, frozenset(opaque), setup.model.blocks
 
-    def call(self, node: Node, env: Env) -> dict[str, Tensor]:
+    def call(self, node: Node, env: Env, rows: Tensor | None = None) -> dict[str, Tensor]:
         before, self.tracer.where = self.tracer.where, node.path
         start = len(self.tracer.graph.values)
         try:
@@ -99,7 +99,12 @@ class TracedInstants(Instants):
     tracer: Tracer
     ticks: dict[int, Tensor]
 
-    def _draw(self, node: Node, state: State, env: Env, ticking: dict[ClockId, int]) -> None:
+    def _few(self, node: Node, due: Tensor | None) -> None:
+        """A program is of one lane, which is due when it runs."""
+
+    def _draw(
+        self, node: Node, state: State, env: Env, ticking: dict[ClockId, int], rows: Tensor | None = None
+    ) -> None:  # fmt: skip
         for key in node.keys:
             if key not in self._keys:
                 continue
