@@ -52,7 +52,7 @@ def from_scratch(images: Tensor, labels: Tensor, seed: int) -> Doubt:
     """An inspector of its own, trained until more does not help."""
     torch.manual_seed(seed)
     module = Inspector()
-    _fitted(module, images, labels, seed, rate=3e-3, seen=40_000, most=200)
+    _fitted(module, images, labels, seed, rate=2e-3, seen=40_000, most=200)
     return lambda pictures: recipe.doubts(module.eval(), pictures)
 
 
@@ -161,14 +161,14 @@ def _known() -> Inspector:
 
 
 def _fitted(module: nn.Module, images: Tensor, labels: Tensor, seed: int, rate: float, seen: int, most: int) -> None:
-    """Train while about `seen` pictures pass, each at most `most` times and at least 20 times."""
-    epochs = max(20, min(most, seen // len(images)))
+    """Train while about `seen` pictures pass, each at most `most` times and at least 16 times."""
+    epochs = max(16, min(most, seen // len(images)))
     fit(
         module,
         recipe.examples(images, labels),
         loss=nn.functional.cross_entropy,
         epochs=epochs,
-        batch=min(64, max(16, len(images) // 8)),
+        batch=32 if len(images) > 100 else 16,
         rate=rate,
         augment=recipe.turned,
         seed=seed,

@@ -30,8 +30,10 @@ def table(found: Transfer) -> str:
 
 def claims(found: Transfer) -> list[str]:
     """For each method on what is known: how many labels training from scratch needs for what it reaches with FEW."""
+    said: list[str] = []
+    if "from scratch" not in methods(found):
+        return said
     most = found.of("from scratch")[-1]
-    said = []
     for name in methods(found):
         reached = [p for p in found.of(name) if p.labels <= FEW]
         if name == "from scratch" or not reached:
