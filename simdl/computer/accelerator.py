@@ -55,6 +55,7 @@ class Device:
 
     def __init__(self, accelerator: Accelerator, kernel: Kernel) -> None:
         self.accelerator, self.kernel, self.name = accelerator, kernel, accelerator.name
+        self.streams: tuple[object, ...] | None = tuple(range(accelerator.streams))
         self.window = nanoseconds(accelerator.window)
         self.copies = {"copy": nanoseconds(accelerator.copy), "copy back": nanoseconds(accelerator.copy_back)}
         self.engine_free = {"copy": 0, "copy back": 0}

@@ -9,12 +9,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 from simdl.clock import nanoseconds
 from simdl.computer.bus import CAN, transfer
 from simdl.computer.policy import EDF, FixedPriority
 from simdl.computer.task import Task
-from simdl.computer.times import Distribution, Uniform
+from simdl.computer.times import Distribution
 from simdl.errors import ModelError
 
 
@@ -37,30 +38,50 @@ class Demand:
 def demands(tasks: Sequence[Task]) -> list[Demand]:
     """The demands of the periodic tasks of one core; two context switches count for each job. At its first frequency.
 
-    An execution time has to be bounded: a time, or Uniform. Raises ModelError for anything else.
+    Periods are in true time, of a clock that drifts too, and rounded down to whole ns. An execution time has to be
+    bounded: a time, or a distribution that has a longest one; a budget with over="kill" bounds it. Raises ModelError
+    for anything else.
     """
     found = []
+    if len({place for task in tasks for place in _places(task)}) > 1 and all(len(task.cores) == 1 for task in tasks):
+        raise ModelError("demands", "tasks of several cores", "those of one", "schedulable() takes them all")
     for task in tasks:
         clock = task.clock
-        if clock is None or clock.rational or task.body is not None or len(task.cores) != 1:
-            raise ModelError(f"task {task.name}", "no period in whole ns, a body, or several cores",
-                             "a periodic task of one core without a body")  # fmt: skip
+        if clock is None or task.body is not None or len(task.cores) != 1:
+            what = "no period" if clock is None else "several cores" if len(task.cores) != 1 else "a body"
+            raise ModelError(f"task {task.name}", what, "a periodic task of one core without a body")
+        period = int(Fraction(clock.numerator, clock.denominator) / task.on.speed)
         switch = 2 * nanoseconds(task.on.context_switch)
         factor = task.on.frequencies[0].exact if task.on.frequencies else 1
-        cost = -(-_largest(task, "execution") // factor) + switch
+        if task.budget is not None and task.over == "kill":
+            limit = nanoseconds(task.budget)
+            longest = _longest(task.execution)
+            cost = switch + (limit if longest is None else min(limit, -(-longest // factor)))
+        else:
+            cost = -(-_largest(task, "execution") // factor) + switch
         deadline = task.deadline_ns
         assert deadline is not None
         jitter = 0 if task.jitter is None else _largest(task, "jitter")
-        found.append(Demand(task.name, clock.numerator, cost, deadline, task.priority, jitter))
+        found.append(Demand(task.name, period, cost, deadline, task.priority, jitter))
     return found
 
 
 def _largest(task: Task, what: str) -> int:
-    time = getattr(task, what)
-    time = time.high if isinstance(time, Uniform) else time
-    if isinstance(time, Distribution) or callable(time) or time is None:
-        raise ModelError(f"task {task.name}: {what}", f"{time!r} has no known bound", "a time, or Uniform")
-    return nanoseconds(time)
+    longest = _longest(getattr(task, what))
+    if longest is None:
+        raise ModelError(f"task {task.name}: {what}", f"{getattr(task, what)!r} has no known bound",
+                         "a time, or a distribution with a longest one")  # fmt: skip
+    return longest
+
+
+def _longest(time: Any) -> int | None:
+    if isinstance(time, Distribution):
+        return time.longest
+    return None if callable(time) or time is None else nanoseconds(time)
+
+
+def _places(task: Task) -> list[tuple[int, int]]:
+    return [(id(task.on), core) for core in task.cores]
 
 
 def response_times(of: Sequence[Demand], preemptive: bool = True) -> dict[str, int | None]:
@@ -139,8 +160,8 @@ def _fixed_point(t: int, step: object) -> int:
 def edf_feasible(of: Sequence[Demand]) -> bool:
     """Processor demand of pre-emptive EDF (Baruah, Rosier & Howell 1990): demand(t) <= t at every deadline t."""
     load = sum(Fraction(one.cost, one.period) for one in of)
-    if load > 1:
-        return False
+    if load > 1 or not of:
+        return not of
     hyper = math.lcm(*(one.period for one in of))
     end = hyper + max(one.deadline for one in of)
     if load < 1:
@@ -161,6 +182,8 @@ def utilisation(of: Sequence[Demand]) -> float:
 
 def liu_layland(n: int) -> float:
     """n (2^(1/n) - 1): below it n tasks meet their periods under rate-monotonic priorities. Liu & Layland (1973)."""
+    if n < 1:
+        raise ModelError("liu_layland", f"{n!r} tasks", "at least one")
     return n * (2 ** (1 / n) - 1)
 
 
@@ -170,7 +193,18 @@ def hyperbolic(of: Sequence[Demand]) -> bool:
 
 
 def schedulable(tasks: Sequence[Task]) -> Mapping[str, bool]:
-    """Whether each task of a core meets its deadline, for pre-emptive EDF and fixed priorities of either kind."""
+    """Whether each task meets its deadline, core by core, for pre-emptive EDF and fixed priorities of either kind.
+
+    Raises ModelError for tasks that have no `demands`, those that may use several cores among them.
+    """
+    groups: dict[tuple[int, int], list[Task]] = {}
+    for task in tasks:
+        groups.setdefault(_places(task)[0], []).append(task)
+    met = {name: fits for group in groups.values() for name, fits in _schedulable(group).items()}
+    return {task.name: met[task.name] for task in tasks}
+
+
+def _schedulable(tasks: Sequence[Task]) -> dict[str, bool]:
     of = demands(tasks)
     policy = tasks[0].on.policy
     if isinstance(policy, EDF) and policy.preemptive:

@@ -67,6 +67,7 @@ class Line:
         self.bus, self.kernel, self.name = bus, kernel, bus.name
         self.channel = Channel(tuple(bus.faults))
         self.chances = Chances(kernel.seed, kernel.lane, f"bus {bus.name}", 2 * len(bus.faults)) if bus.faults else None
+        self.streams: tuple[object, ...] | None = None  # the lanes of its segments, where they are known before
         self.waiting: list[Message] = []
         self.segments: list[tuple[object, tuple[Job, ...], str, int, int]] = []
         self.carried = 0
@@ -75,6 +76,8 @@ class Line:
     def send(self, job: Job, send: Send, which: int) -> None:
         """A job sends what its block computed at read number `which`."""
         kernel = self.kernel
+        if send.bits < 0:
+            raise RunError(self.name, f"{send.bits} bits of {send.block!r}", "at least 0")
         identifier = job.priority if send.identifier is None else send.identifier
         message = Message(send.block, send.bits, job.task.on.name, identifier, send.to, kernel.now,
                           kernel.reads[send.block][which], which, job)  # fmt: skip
@@ -122,8 +125,8 @@ class Line:
         self._arrive(timer.of)
 
     def _arrive(self, message: Message) -> None:
-        self.kernel.publish(message.job, message.block, message.which)
-        self.kernel.happen(message.block)
+        if self.kernel.publish(message.job, message.block, message.which):
+            self.kernel.happen(message.block)
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,10 @@ class Ideal(Bus):
     """Every message takes the same time, however many there are."""
 
     delay: Duration = 0
+
+    def __post_init__(self) -> None:
+        if nanoseconds(self.delay, f"{self.name}: delay") < 0:
+            raise ModelError(self.name, f"delay={self.delay!r}", "at least 0")
 
     def open(self, kernel: Kernel) -> Line:
         return _IdealLine(self, kernel)

@@ -19,15 +19,18 @@ SWITCH = "context switch"
 
 
 class Core:
-    """One core: its job since when, what part of that is the switch to it, and the timer of what comes next."""
+    """One core: its job since when, what part of that is the switch to it, and the timer of what comes next.
 
-    __slots__ = ("number", "job", "last", "since", "switch", "timer", "segments", "slot")
+    left: of the quantum of its job. Without a job, switch is what is left of a switch that was cut short.
+    """
+
+    __slots__ = ("number", "job", "last", "since", "switch", "left", "timer", "segments", "slot")
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.job: Job | None = None
         self.last: Job | None = None
-        self.since = self.switch = 0
+        self.since = self.switch = self.left = 0
         self.timer: Timer | None = None
         self.slot = ""  # the task that a table allows now
         self.segments: list[tuple[Job | None, int, int]] = []  # None: a context switch
@@ -114,6 +117,8 @@ class Cores:
             job.used += used
             left = job.remaining - used * self.factor
             job.remaining = left if left > 0 else 0  # the last ns may have room to spare
+            if self.quantum:
+                core.left -= used
             if job.budget_left is not None:
                 job.budget_left -= used
             last = core.segments[-1] if core.segments else None
@@ -127,7 +132,9 @@ class Cores:
     def _start(self, core: Core, job: Job) -> None:
         core.job, job.core, job.last_core = job, core, core
         core.since = self.kernel.now
-        core.switch = self.switch if core.last is not job else 0
+        core.left = self.quantum
+        if core.last is not job:
+            core.switch = self.switch
         core.last = job
         if core.switch or job.remaining:
             self._time(core)
@@ -141,8 +148,8 @@ class Cores:
         length = whole = -(-job.remaining // self.factor)
         if job.budget_left is not None and 0 < job.budget_left < length:
             length = job.budget_left
-        if self.quantum and self.quantum < length:
-            length = self.quantum
+        if self.quantum and core.left < length:
+            length = core.left
         core.timer = self.kernel.after(core.switch + length, 2 if length < whole else 0, self._due, core)
 
     def _due(self, timer: Timer) -> None:
@@ -157,13 +164,14 @@ class Cores:
             return
         if job.remaining == 0:
             self.kernel.progress(job)
-        elif self.quantum and len(self.ready) > 1:
+        elif self.quantum and core.left == 0 and len(self.ready) > 1:
             self.stop(core)
             job.turn = self.turns
             self.turns += 1
             job.key = self.policy.key(job)
             self.kernel.touch(self)
         else:
+            core.left = core.left or self.quantum
             self._time(core)
 
     def compute(self, job: Job, ns: int) -> bool:

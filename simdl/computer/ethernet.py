@@ -24,12 +24,14 @@ class SwitchedEthernet(Bus):
 
     A frame has max(64, payload + 18) bytes and 8 of preamble; 12 bytes of gap follow before the next on a link. It
     waits for the sender's link, is received whole, waits `switch` and for the receiver's link, and arrives with the
-    last bit of its frame. room: frames that wait at an output port at most; what comes then is lost.
+    last bit of its frame. room: frames that wait at an output port at most; what comes then is lost. ports: the names
+    that a message may go to; any when none is given.
     """
 
     rate: int = 100_000_000
     switch: Duration = 0
     room: int = 1000
+    ports: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.rate <= 0 or nanoseconds(self.switch, f"{self.name}: switch") < 0 or self.room < 1:
@@ -54,6 +56,9 @@ class _Switch(Line):
         if not send.to or size > MOST:
             raise RunError(self.name, f"{size} bytes of {send.block!r} to {send.to!r}",
                            f"at most {MOST} bytes and a receiver", "Send(..., to=)")  # fmt: skip
+        if self.bus.ports and send.to not in self.bus.ports:
+            raise RunError(self.name, f"{send.block!r} to {send.to!r}", "one of its ports", names=self.bus.ports,
+                           wrong=send.to)  # fmt: skip
         message.bits = 8 * (max(LEAST, size + OVERHEAD) + PREAMBLE)
         return transfer(message.bits, self.bus.rate)
 

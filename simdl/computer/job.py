@@ -24,7 +24,7 @@ class Job:
         "task", "index", "arrival", "release", "start", "end", "deadline", "status", "degraded", "overrun", "used",
         "reads", "writes", "priority", "turn", "seen", "remaining", "body", "core", "last_core", "key", "order",
         "silent", "ordinal", "budget_left", "kernel", "device", "answer",
-        "own", "held", "waiting", "step",
+        "own", "held", "waiting", "step", "cheaper",
     )  # fmt: skip
 
     def __init__(self, task: Task, index: int, arrival: int, deadline: int | None, order: int, kernel: Kernel) -> None:
@@ -49,6 +49,7 @@ class Job:
         self.order, self.kernel = order, kernel
         self.budget_left: int | None = None
         self.device: Any = None
+        self.cheaper: Any = None  # the Degrade whose execution time it takes
         self.held: list[Any] = []  # locks, and what it waits for, off its core
         self.waiting: Any = None
         self.step: Any = None  # what it has yielded and does when it is back on its core

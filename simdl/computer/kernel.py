@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ import simpy
 from simpy.events import EventPriority
 
 from simdl.clock import SECOND, nanoseconds
+from simdl.computer.accelerator import Accelerator
+from simdl.computer.bus import Bus
 from simdl.computer.cores import Cores
 from simdl.computer.energy import Battery, Meter
 from simdl.computer.instructions import (
@@ -30,7 +33,7 @@ from simdl.computer.job import Job
 from simdl.computer.queue import Jobs
 from simdl.computer.schedule import Access, Schedule
 from simdl.computer.sharing import Sharing
-from simdl.computer.task import Degrade, resume
+from simdl.computer.task import resume
 from simdl.computer.times import Distribution
 from simdl.errors import RunError
 
@@ -179,9 +182,12 @@ class Kernel:
                 number = f"[{core.number}]" if len(cores.cores) > 1 else ""
                 tracks[f"{cores.processor.name}{number}"] = core.segments
                 levels[f"{cores.processor.name}{number}"] = cores.frequencies
-        devices = {d.name: d.segments for d in self.devices.values()}
+        devices = {d.name: [(*part[:3], part[3], min(part[4], end)) for part in d.segments if part[3] < end]
+                   for d in self.devices.values()}  # fmt: skip
+        streams = {d.name: d.streams for d in self.devices.values() if d.streams is not None}
         return Schedule(end, self.jobs, tracks, devices, self.messages, self.reads, self.writes,
-                        self.sharing.holds(end), self.sharing.waits(end), levels)  # fmt: skip
+                        self.sharing.holds(end), self.sharing.waits(end), levels, self.computer.tasks,
+                        streams)  # fmt: skip
 
     # jobs
 
@@ -193,7 +199,8 @@ class Kernel:
             return queue.draw(f"time.{job.ordinal}", time, job.index)
         if callable(time):
             found = time(job)
-            ns = round(found * SECOND) if isinstance(found, float) else nanoseconds(found, job.task.name)
+            finite = isinstance(found, float) and math.isfinite(found)
+            ns = round(found * SECOND) if finite else nanoseconds(found, f"task {job.task.name}: job {job.index}")
         elif time in self._fixed:
             return self._fixed[time]
         else:
@@ -205,10 +212,8 @@ class Kernel:
     def execution(self, job: Job) -> int:
         """The execution time of the job's task, the cheaper one when it is degraded."""
         task = job.task
-        if job.degraded:
-            cheaper = task.late if isinstance(task.late, Degrade) else task.over
-            assert isinstance(cheaper, Degrade)
-            return self.duration(job, cheaper.execution)
+        if job.cheaper is not None:
+            return self.duration(job, job.cheaper.execution)
         if task.execution is None:
             raise RunError(f"task {task.name}", "Compute() without a time", "execution= of the task, or a time")
         return self.duration(job, task.execution)
@@ -240,14 +245,14 @@ class Kernel:
                     self.publish(job, block, self._captured(job, block))
             elif isinstance(step, Send):
                 which = self._captured(job, step.block)
-                self.device(step.bus).send(job, step, which)
+                self.device(job, step.bus, Bus).send(job, step, which)
             elif isinstance(step, Raise):
                 self.happen(step.event)
             elif isinstance(step, Run | Sleep):
                 queue.cores.leave(job)
                 ns = self.duration(job, step.time)
                 if isinstance(step, Run):
-                    self.device(step.accelerator).request(job, ns)
+                    self.device(job, step.accelerator, Accelerator).request(job, ns)
                 else:
                     self.after(ns, 0, self._awake, job)
                 return
@@ -280,16 +285,17 @@ class Kernel:
                            "yield Read of it first", names=job.seen)  # fmt: skip
         return job.seen[block]
 
-    def publish(self, job: Job, block: str, which: int) -> None:
-        """What a block computed at read number `which` is shown."""
+    def publish(self, job: Job, block: str, which: int) -> bool:
+        """What a block computed at read number `which` is shown, unless its job is late and keeps the old."""
         now = self.now
         if job.silent or (job.task.late == "keep old" and job.deadline is not None and now > job.deadline):
-            return
+            return False
         captured = self.reads[block][which]
         self.writes.setdefault(block, []).append((now, which))
         job.writes.append((block, now, captured))
         if self.live:
             self._seen.append(Access("write", block, now, captured, which))
+        return True
 
     def _awake(self, timer: Timer) -> None:
         self.again(timer.of)
@@ -300,10 +306,15 @@ class Kernel:
             job.answer = answer
             self.cores[id(job.task.on)].add(job)
 
-    def device(self, what: Any) -> Any:
+    def device(self, job: Job, what: Any, kind: type) -> Any:
         """The accelerator or bus of this lane."""
         found = self.devices.get(id(what))
         if found is None:
+            if not isinstance(what, kind):
+                raise RunError(f"task {job.task.name}", f"{what!r}", f"a {kind.__name__}, not its name")
+            if any(one.name == what.name for one in self.devices.values()):
+                raise RunError(f"task {job.task.name}", f"another device named {what.name!r}", "different names",
+                               "make it once, and let the bodies share it")  # fmt: skip
             found = self.devices[id(what)] = what.open(self)
         return found
 

@@ -70,7 +70,7 @@ class RoundRobin(Policy):
 
 @dataclass(frozen=True)
 class Keyed(Policy):
-    """Any function of a job; the smallest value first, such as `Keyed(key=lambda job: job.task.value)`."""
+    """Any function of a job; the smallest value first, such as `Keyed(lambda job: -job.task.priority)`."""
 
     function: Callable[[Job], Any] = lambda job: job.release  # first come, first served
 

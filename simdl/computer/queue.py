@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from simdl.clock import FOREVER, nanoseconds
@@ -10,6 +11,7 @@ from simdl.computer.draws import Draws
 from simdl.computer.job import Job
 from simdl.computer.task import Degrade, Task, plain
 from simdl.computer.times import Distribution, Uniform
+from simdl.errors import RunError
 
 if TYPE_CHECKING:
     from simdl.computer.cores import Cores
@@ -22,7 +24,8 @@ class Jobs:
     def __init__(self, task: Task, order: int, cores: Cores, kernel: Kernel) -> None:
         self.task, self.order, self.cores, self.kernel = task, order, cores, kernel
         self.index = self.tick = self.good = 0
-        self.degraded = self.skip = False
+        self.skip = False
+        self.degraded: Degrade | None = None
         self.pending: deque[Job] = deque()
         self.under_way: list[Job] = []
         self.draws: dict[str, Draws] = {}
@@ -94,8 +97,11 @@ class Jobs:
     def _release(self, job: Job) -> None:
         job.release = self.kernel.now
         job.budget_left = self.budget
-        job.degraded = self.degraded
+        job.cheaper, job.degraded = self.degraded, self.degraded is not None
         job.body = self.body(job)
+        if not isinstance(job.body, Generator):
+            raise RunError(f"task {self.task.name}: body", f"it gives {job.body!r}", "a generator function of the job",
+                           "yield Compute() in it")  # fmt: skip
         self.under_way.append(job)
         self.cores.add(job)
 
@@ -126,9 +132,11 @@ class Jobs:
         if late and task.late == "skip next" and self.pending:
             self.pending.popleft().status = "skipped"
         self.skip = False
-        worse = (late and isinstance(task.late, Degrade)) or (job.overrun and isinstance(task.over, Degrade))
-        self.good = 0 if worse else self.good + 1
-        recover = max(p.recover for p in (task.late, task.over) if isinstance(p, Degrade)) if self.degraded else 0
-        self.degraded = worse or (self.degraded and self.good < recover)
+        causes = [p for p, bad in ((task.late, late), (task.over, job.overrun)) if bad and isinstance(p, Degrade)]
+        self.good = 0 if causes else self.good + 1
+        if causes:
+            self.degraded = causes[0]
+        elif self.degraded is not None and self.good >= self.degraded.recover:
+            self.degraded = None
         while self.pending and len(self.under_way) < task.instances:
             self._release(self.pending.popleft())

@@ -11,10 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simdl.computer.energy import consumption
+from simdl.errors import RunError
 
 if TYPE_CHECKING:
+    from simdl.computer.accelerator import Accelerator
+    from simdl.computer.bus import Bus
     from simdl.computer.energy import Frequency
     from simdl.computer.job import Job
+    from simdl.computer.task import Task
 
 Times = NDArray[np.int64]
 
@@ -35,7 +39,8 @@ class Schedule:
 
     jobs: in order of arrival. cores: name -> (job, from, to), the job None for a context switch; accelerators: name ->
     (stream, jobs, what, from, to); messages: in the order sent. holds, waits: (job, name, from, to), who held a lock,
-    and who waited for a lock, a mailbox or an event. frequencies: of a core -> (from, Frequency).
+    and who waited for a lock, a mailbox or an event. frequencies: of a core -> (from, Frequency). streams: of an
+    accelerator -> all it has. Asking for a task, a block or a device that does not exist is a RunError with the names.
     """
 
     until: int
@@ -48,14 +53,22 @@ class Schedule:
     holds: Sequence[tuple[Job, str, int, int]] = ()
     waits: Sequence[tuple[Job, str, int, int]] = ()
     frequencies: Mapping[str, Sequence[tuple[int, Frequency]]] = field(default_factory=dict)
+    tasks: Sequence[Task] = ()
+    streams: Mapping[str, Sequence[object]] = field(default_factory=dict)
 
     def accesses(self, name: str) -> tuple[Times, Times, Times]:
         """When a block is read (n,) and written (m,), ns, and the index of the read that each write shows (m,)."""
+        known = {*self.reads, *self.writes, *(block for task in self.tasks for block in task.runs)}
+        if name not in known:
+            raise RunError("schedule", f"no task runs {name!r}", "a block", names=sorted(known), wrong=name)
         pairs = np.array(self.writes.get(name, ()), dtype=np.int64).reshape(-1, 2)
         return np.array(self.reads.get(name, ()), dtype=np.int64), pairs[:, 0], pairs[:, 1]
 
     def of(self, task: str) -> list[Job]:
         """The jobs of a task."""
+        names = {one.name for one in self.tasks}
+        if names and task not in names:
+            raise RunError("schedule", f"no task {task!r}", "a task", names=sorted(names), wrong=task)
         return [job for job in self.jobs if job.task.name == task]
 
     def responses(self, task: str) -> Times:
@@ -64,7 +77,10 @@ class Schedule:
         return np.array([j.end - j.arrival for j in jobs if j.end is not None and j.status != "killed"], dtype=np.int64)
 
     def ages(self, block: str) -> tuple[Times, Times]:
-        """Each time at which a block's output changes, and its age just before that and at it, ns: (2, m) each row."""
+        """The age of a block's output just after each change, and just before the next one or the end, ns: (m,) each.
+
+        An age counts from when the inputs behind the output were read.
+        """
         reads, writes, source = self.accesses(block)
         captured = reads[source]
         before = np.append(writes[1:], self.until) - captured
@@ -80,13 +96,25 @@ class Schedule:
         bad = [j for j in due if j.status != "done"]
         return len(bad) / len(due) if due else 0.0
 
-    def utilisation(self, core: str) -> float:
-        """The part of the time in which a core or an accelerator (per stream) works."""
-        if core in self.accelerators:
-            parts = self.accelerators[core]
-            streams = len({part[0] for part in parts}) or 1
-            return float(sum(part[4] - part[3] for part in parts)) / (self.until * streams)
-        return sum(end - begin for _, begin, end in self.cores[core]) / self.until
+    def utilisation(self, of: str | Accelerator | Bus) -> float:
+        """The part of the time in which a core, a processor, an accelerator or a bus works.
+
+        A mean over the cores of a processor, the streams of an accelerator (copies that have an engine of their own do
+        not count), and the links of a switch that carried something. Raises RunError for a name that nothing here has;
+        an accelerator or a bus that no job has used is 0, given itself instead of its name.
+        """
+        name = of if isinstance(of, str) else of.name
+        if name in self.accelerators:
+            parts = self.accelerators[name]
+            streams = self.streams.get(name) or {part[0] for part in parts}
+            work = [_covered([part[3:5] for part in parts if part[0] == stream]) for stream in streams]
+        else:
+            cores = [one for one in self.cores if name in (one, one.partition("[")[0])]
+            work = [sum(end - begin for _, begin, end in self.cores[one]) for one in cores]
+        if not work and isinstance(of, str) and name not in self.accelerators:
+            raise RunError("schedule", f"nothing named {name!r} was used", "a core, or a device that jobs have used",
+                           "give the accelerator or bus itself", [*self.cores, *self.accelerators], name)  # fmt: skip
+        return sum(work) / (self.until * max(1, len(work)))
 
     def energy(self, by: str = "core") -> dict[str, float]:
         """What processors with frequencies= have used, J, by "core" or by "task"; what no task has used is then under
@@ -115,3 +143,12 @@ class Schedule:
                     found.append((begin, "resume", part.task.name, part.index))
                     found.append((end, "suspend", part.task.name, part.index))
         return sorted(found, key=lambda event: event[0])
+
+
+def _covered(spans: Sequence[tuple[int, int]]) -> int:
+    """How much of the time lies within one span or more, ns."""
+    total = last = 0
+    for begin, end in sorted(spans):
+        total += max(0, end - max(begin, last))
+        last = max(last, end)
+    return total

@@ -52,7 +52,9 @@ class Task:
       "kill"       it stops at once and shows nothing
       "keep old"   it ends, and shows nothing after that instant
       Degrade(…)   as "run on"; then a cheaper variant
-    priority: the smaller number is the more urgent. affinity: the core or cores it may use; all by default.
+    priority: the smaller number is the more urgent. affinity: the core or cores it may use; all by default. Cores go to
+    jobs by urgency, the last core of a job or the first idle one: a job does not move to make room for a less urgent
+    one of fewer cores.
     """
 
     name: str
@@ -109,8 +111,8 @@ class Task:
         found: list[SimdlError] = []
         where = f"task {self.name}"
 
-        def say(what: str, text: str, expected: str = "") -> None:
-            found.append(ModelError(f"{where}: {what}", text, expected))
+        def say(what: str, text: str, expected: str = "", fix: str = "") -> None:
+            found.append(ModelError(f"{where}: {what}", text, expected, fix))
 
         if not isinstance(self.on, Processor):
             say("on", f"{self.on!r}", "a Processor")
@@ -126,6 +128,11 @@ class Task:
             say("trigger", f"{self.trigger!r}", "a name, or an Edge")
         if isinstance(self.runs, str):
             say("runs", f"{self.runs!r}", f"a list: [{self.runs!r}]")
+        for one in self.runs:
+            if not isinstance(one, str):
+                say("runs", f"{one!r}", 'the path of a block, as text: ["controller"]')
+        if self.over == "kill" and self.budget is None:
+            say("over", "'kill' without a budget", "budget=")
         for what in ("late", "over"):
             policy = getattr(self, what)
             if policy not in LATE and not isinstance(policy, Degrade):
@@ -136,7 +143,10 @@ class Task:
             say("instances", f"{self.instances!r}", "at least 1")
         for what, least in (("offset", 0), ("deadline", 1), ("budget", 1), ("execution", 0), ("jitter", 0)):
             value = getattr(self, what)
-            if value is not None and not isinstance(value, Distribution) and not callable(value):
+            if type(value).__module__ == "simdl.space":
+                say(what, f"{value!r} draws parameters", "a time, or a distribution of durations",
+                    f"simdl.computer.{type(value).__name__}, if there is one")  # fmt: skip
+            elif value is not None and not isinstance(value, Distribution) and not callable(value):
                 try:
                     if nanoseconds(value, f"{where}: {what}") < least:
                         say(what, f"{value!r}", f"at least {least} ns")

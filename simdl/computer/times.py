@@ -27,6 +27,15 @@ class Distribution:
         """How many uniform draws a duration takes."""
         return 1
 
+    @property
+    def longest(self) -> int | None:
+        """The longest duration, ns; None where there is no bound."""
+        return None
+
+    def from_one(self, draws: Floats, first: int) -> Whole:
+        """The durations (jobs,), ns, each from a single draw, (jobs,)."""
+        return self.durations(draws[:, None], first, 0.0)[0]
+
     def durations(self, draws: Floats, first: int, carry: float) -> tuple[Whole, float]:
         """The durations (jobs,), ns, of jobs first, first + 1, … from draws (jobs, count) in (0, 1).
 
@@ -53,6 +62,10 @@ class Uniform(Distribution):
     def __post_init__(self) -> None:
         if not 0 <= nanoseconds(self.low, "Uniform: low") <= nanoseconds(self.high, "Uniform: high"):
             raise ModelError("Uniform", f"low={self.low!r}, high={self.high!r}", "0 <= low <= high")
+
+    @property
+    def longest(self) -> int | None:
+        return nanoseconds(self.high)
 
     def durations(self, draws: Floats, first: int, carry: float) -> tuple[Whole, float]:
         low, high = nanoseconds(self.low), nanoseconds(self.high)
@@ -91,6 +104,10 @@ class Normal(Distribution):
         if not ndtr((high - mean) / std) > ndtr((low - mean) / std):
             raise ModelError("Normal", f"no mass between {self.low!r} and {self.high!r}", "limits near the mean")
 
+    @property
+    def longest(self) -> int | None:
+        return None if self.high is None else nanoseconds(self.high)
+
     def durations(self, draws: Floats, first: int, carry: float) -> tuple[Whole, float]:
         mean, std, low = nanoseconds(self.mean), nanoseconds(self.std), nanoseconds(self.low)
         high = math.inf if self.high is None else nanoseconds(self.high)
@@ -100,19 +117,36 @@ class Normal(Distribution):
 
 @dataclass(frozen=True)
 class Mixture(Distribution):
-    """One of several distributions by weight, such as truncated normals of fast and slow paths."""
+    """One of several distributions, or times, by weight, such as truncated normals of fast and slow paths."""
 
-    parts: Sequence[Distribution]
+    parts: Sequence[Any]
     weights: Sequence[float]
 
     def __post_init__(self) -> None:
+        parts = tuple(one if isinstance(one, Distribution) else Uniform(one, one) for one in self.parts)
+        object.__setattr__(self, "parts", parts)
+        if any(isinstance(one, Correlated) for one in parts):
+            raise ModelError("Mixture", "a part that is Correlated", "Correlated(Mixture(...), rho)")
         sizes = f"{len(self.parts)} parts, {len(self.weights)} weights"
         if not self.parts or len(self.parts) != len(self.weights) or min(self.weights) < 0 or sum(self.weights) <= 0:
             raise ModelError("Mixture", sizes, "a weight of at least 0 for each part")
 
     @property
     def count(self) -> int:
-        return 1 + max(part.count for part in self.parts)
+        return 1 + max(int(part.count) for part in self.parts)
+
+    @property
+    def longest(self) -> int | None:
+        found = [part.longest for part, weight in zip(self.parts, self.weights) if weight > 0]
+        return None if None in found else max(found)
+
+    def from_one(self, draws: Floats, first: int) -> Whole:
+        """The draw chooses the part, and what it is within that part's weight the time."""
+        edges = np.cumsum(self.weights) / np.sum(self.weights)
+        which = np.minimum(np.searchsorted(edges, draws, side="right"), len(self.parts) - 1)
+        widths = np.maximum(np.diff(edges, prepend=0.0), 2.0**-53)
+        within = _inside((draws - (edges[which] - widths[which])) / widths[which])
+        return np.choose(which, [part.from_one(within, first) for part in self.parts]).astype(np.int64)
 
     def durations(self, draws: Floats, first: int, carry: float) -> tuple[Whole, float]:
         edges = np.cumsum(self.weights) / np.sum(self.weights)
@@ -136,6 +170,10 @@ class Measured(Distribution):
             raise ModelError("Measured", f"order={self.order!r}", '"random" or "cyclic"')
         object.__setattr__(self, "times", times)
 
+    @property
+    def longest(self) -> int | None:
+        return round(float(self.times.max()) * SECOND)
+
     def percentile(self, percent: float) -> float:
         """A percentile of the times, s."""
         return float(np.percentile(self.times, percent))
@@ -149,10 +187,11 @@ class Measured(Distribution):
 
 @dataclass(frozen=True)
 class Correlated(Distribution):
-    """Durations of a distribution of one draw, correlated from job to job.
+    """Durations of a distribution, correlated from job to job.
 
     A Gaussian copula: z[k] = rho z[k-1] + sqrt(1 - rho^2) e[k] has standard normal margins and autocorrelation rho^n;
-    the distribution is given Phi(z[k]) in place of its uniform draw.
+    the distribution is given Phi(z[k]) in place of its uniform draw. Durations keep their distribution. Of a Mixture
+    Phi(z[k]) chooses the part too, so its parts go from short to long.
     """
 
     distribution: Distribution
@@ -161,8 +200,12 @@ class Correlated(Distribution):
     def __post_init__(self) -> None:
         if not -1 < self.rho < 1:
             raise ModelError("Correlated", f"rho={self.rho!r}", "between -1 and 1")
-        if self.distribution.count != 1 or isinstance(self.distribution, Correlated):
-            raise ModelError("Correlated", f"{self.distribution!r}", "a distribution that takes one draw")
+        if not isinstance(self.distribution, Distribution) or isinstance(self.distribution, Correlated):
+            raise ModelError("Correlated", f"{self.distribution!r}", "a distribution that is not correlated")
+
+    @property
+    def longest(self) -> int | None:
+        return self.distribution.longest
 
     def durations(self, draws: Floats, first: int, carry: float) -> tuple[Whole, float]:
         noise = ndtri(draws[:, 0])
@@ -170,8 +213,11 @@ class Correlated(Distribution):
         if first == 0:
             gain[0] = 1.0  # stationary from the first job
         z, _ = lfilter([1.0], [1.0, -self.rho], gain * noise, zi=[self.rho * carry])
-        inside = np.clip(ndtr(z), 2.0**-53, 1 - 2.0**-53)
-        return self.distribution.durations(inside[:, None], first, 0.0)[0], float(z[-1])
+        return self.distribution.from_one(_inside(ndtr(z)), first), float(z[-1])
+
+
+def _inside(draws: Floats) -> Floats:
+    return np.clip(draws, 2.0**-53, 1 - 2.0**-53)
 
 
 def _positive(time: Duration, where: str) -> None:
