@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 PERCENTILES = (50, 95, 99)
 SWITCH = "0.25"  # grey of context switches
+NARROW = 200  # a bar of less than this part of the width has an edge of its colour, a pixel, so that it is seen
 
 
 def gantt(schedule: Schedule, begin: Duration = 0, end: Duration | None = None, axes: Axes | None = None) -> Axes:
-    """Who uses which core, accelerator, bus and lock when, a row each; arrivals above and deadlines missed as marks.
+    """Who uses which core, accelerator, bus and lock when, a row each; above, in the colours
+    of tasks, their arrivals as triangles and the deadlines they missed as crosses.
 
     A hatched bar is a job that waits for a lock, a mailbox or an event.
 
@@ -41,9 +43,11 @@ def gantt(schedule: Schedule, begin: Duration = 0, end: Duration | None = None, 
             for k, task in enumerate(tasks_of or ("context switch",)):
                 first, last = max(a, low) / scale, min(b, high) / scale
                 height = 0.7 / max(1, len(tasks_of))
+                colour, wide = colours.get(task, SWITCH), (last - first) * scale * NARROW > high - low
                 axes.broken_barh([(first, last - first)], (row_of[name] - 0.35 + k * height, height),
-                                 facecolors=colours.get(task, SWITCH), label=task if task not in used else None,
-                                 edgecolor="white", linewidth=0.4)  # fmt: skip
+                                 facecolors=colour, label=task if task not in used else None,
+                                 edgecolor="white" if wide else colour, linewidth=0.4 if wide else 0.8,
+                                 zorder=1.0 if wide else 1.1)  # fmt: skip
                 used.add(task)
     for job, name, a, b in schedule.waits:
         if a < b and b > low and a < high:
@@ -54,12 +58,15 @@ def gantt(schedule: Schedule, begin: Duration = 0, end: Duration | None = None, 
     for task in tasks:
         mine = [job for job in schedule.of(task) if low <= job.arrival < high]
         axes.plot([job.arrival / scale for job in mine], [top] * len(mine), "v", color=colours[task], markersize=5)
-    missed = [job.deadline for job in schedule.jobs if job.deadline is not None and low <= job.deadline < high
+    missed = [(job.deadline, job.task.name) for job in schedule.jobs
+              if job.deadline is not None and low <= job.deadline < high
               and (job.status in ("missed", "killed") or (job.end is None and job.deadline < schedule.until
                                                            and job.status != "skipped"))]  # fmt: skip
     if missed:
-        axes.plot([at / scale for at in missed], [top + 0.3] * len(missed), "x", color="black", markersize=6,
-                  label="deadline missed")  # fmt: skip
+        axes.plot([], [], "x", color="black", markersize=6, label="deadline missed")
+    for task in dict.fromkeys(name for _, name in missed):
+        late = [at / scale for at, name in missed if name == task]
+        axes.plot(late, [top + 0.3] * len(late), "x", color=colours[task], markersize=6)
     axes.set_yticks(list(row_of.values()), list(row_of))
     axes.set_ylim(-0.6, top + 0.6)
     axes.set_xlim(low / scale, high / scale)
@@ -113,7 +120,7 @@ def histogram(times: Any, name: str, axes: Axes | None = None, limit: int | None
         axes.axvline(limit / scale, color="black", linewidth=1.6, label=f"limit: {limit / scale:.4g} {unit}")
     axes.set_xlabel(f"{name} [{unit}]")
     axes.set_ylabel(f"count of {len(times)}")
-    axes.legend(fontsize="small")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize="small", frameon=False)
     return axes
 
 
