@@ -52,8 +52,8 @@ def bench(
                 misfits.append((study.name, name, _short(error)))
     if not places:
         alike: dict[str, list[str]] = {}
-        for where, slot, why in misfits:
-            alike.setdefault(why, []).append(f"{where}, slot {slot}")
+        for where, place, why in misfits:
+            alike.setdefault(why, []).append(f"{where}, slot {place}")
         reasons = "\n    ".join(f"{'; '.join(at)}: {why}" for why, at in alike.items()) or "there are no slots"
         fix = "simdl slots SCENARIO says what fits; an adapter is a diagram around the network"
         raise NetworkError(label, f"it fits no slot:\n    {reasons}", "one that keeps the contract of a slot", fix)

@@ -54,7 +54,8 @@ def command(
         from simdl.networks import open_network
 
         know_architectures(what)
-        made = export(open_network(what, **({"factory": factory} if factory else {})), path, normalise=not bare)
+        more: dict[str, Any] = {"factory": factory} if factory else {}
+        made = export(open_network(what, **more), path, normalise=not bare)
         if speak.json:
             document({**made.twin(), "path": str(path), "loop": None})
         else:

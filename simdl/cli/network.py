@@ -15,8 +15,9 @@ from simdl.cli.terminal import document, session
 @click.argument("file", type=click.Path(exists=True, path_type=Path))
 @click.option("--period", type=Time(), help="The time between ticks it is meant to run at.")
 @click.option("--factory", help="Of a card whose network is made by Python code: package:function.")
+@click.option("--sandbox", is_flag=True, help="Try the file in a child process with limits of memory and time first.")
 @options()
-def command(file: Path, period: Any, factory: str | None) -> None:
+def command(file: Path, period: Any, factory: str | None, sandbox: bool) -> None:
     """What the network in FILE is: layers, size, cost, how far back it looks, latency here, and what looks wrong.
 
     FILE is a card's folder, .safetensors with a card, .pt2, .onnx, .keras, .h5, .nnet or .polar.
@@ -26,6 +27,10 @@ def command(file: Path, period: Any, factory: str | None) -> None:
 
     know_architectures(file)
     more: dict[str, Any] = {"factory": factory} if factory else {}
+    if sandbox:
+        from simdl.networks import open_network
+
+        open_network(file, sandbox=True, **more)
     found = analyse(file, period=period, **more)
     if session().json:
         document(found.twin())

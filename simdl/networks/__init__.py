@@ -8,6 +8,7 @@
     card, guard            ModelCard, and whether a network is used as its card says
     store, architecture    save and load with safetensors; the factories that a card may name
     opening, imported      open_network: a network of any format; what every reader returns
+    sandbox                trying a stranger's file in a child process with limits first
     weights, archive       weights in files, read as data only; zip archives of strangers
     exported, keras        programs of torch.export (.pt2); .keras and .h5
     nnet, polar, affine    formats of verification tools
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from simdl.networks.horizon import FreeRun as FreeRun, free_run as free_run
     from simdl.networks.imported import Imported as Imported
     from simdl.networks.opening import open_network as open_network
+    from simdl.networks.sandbox import Sandbox as Sandbox
     from simdl.networks.state_space import NeuralStateSpace as NeuralStateSpace
     from simdl.networks.store import load as load, save as save
     from simdl.networks.uncertainty import (
@@ -61,9 +63,10 @@ if TYPE_CHECKING:
 # Cards need pydantic, which takes longer to import than all else here.
 _LATER = {
     "Feature": "card", "ModelCard": "card", "load": "store", "save": "store", "Imported": "imported",
-    "open_network": "opening", "Ensemble": "uncertainty", "Gaussian": "uncertainty", "MCDropout": "uncertainty",
-    "Pinball": "uncertainty", "Quantile": "uncertainty", "gaussian_nll": "uncertainty", "calibration": "coverage",
-    "Calibration": "coverage", "NeuralStateSpace": "state_space", "FreeRun": "horizon", "free_run": "horizon",
+    "open_network": "opening", "Sandbox": "sandbox", "Ensemble": "uncertainty", "Gaussian": "uncertainty",
+    "MCDropout": "uncertainty", "Pinball": "uncertainty", "Quantile": "uncertainty", "gaussian_nll": "uncertainty",
+    "calibration": "coverage", "Calibration": "coverage", "NeuralStateSpace": "state_space", "FreeRun": "horizon",
+    "free_run": "horizon",
 }  # fmt: skip
 
 __all__ = [  # pyright: ignore

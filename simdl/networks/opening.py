@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from simdl.networks.comparison import Comparison
     from simdl.networks.described import Description
+    from simdl.networks.sandbox import Sandbox
 
 _HEAD = 2**16  # bytes that tell a format that is no archive
 _PROTOBUF = {0x08, 0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42, 0x72, 0xA2, 0xCA}  # first bytes of fields of ModelProto
@@ -41,12 +42,14 @@ _FIXES = {
 }  # fmt: skip
 
 
-def open_network(path: str | Path, **options: Any) -> Imported:
+def open_network(path: str | Path, *, sandbox: bool | Sandbox = False, **options: Any) -> Imported:
     """The network in a folder or file, whatever its format, with what is known of it.
 
     path: a model card's folder, x.safetensors or x.json beside a card, x.pt2 of torch.export, x.onnx, x.keras, x.h5,
     x.nnet or x.polar. options: of that format's reader: `factory=` of a card, `normalisation=` of .nnet, `offset=` and
-    `scale=` of .polar, `stepped=` of Keras.
+    `scale=` of .polar, `stepped=` of Keras. sandbox: for files of strangers: True, or limits: the file is first opened
+    in a child process with limits of memory and time, which costs the start of one (seconds). A card is not tried
+    there: its weights are plain numbers, and its factory is code that runs here.
     Raises NetworkError for names that lie about what a file is, and for pickles, TorchScript and bare weights, with
     what to do instead.
     """
@@ -59,6 +62,11 @@ def open_network(path: str | Path, **options: Any) -> Imported:
         if name not in known:
             raise NetworkError(str(path), f"no option {name!r} for this format", "an option of its reader",
                                names=known, wrong=name)  # fmt: skip
+    if sandbox and read is not load_card:
+        from simdl.networks.sandbox import Sandbox, check_same, rehearse
+
+        before = rehearse(path, options, sandbox if isinstance(sandbox, Sandbox) else Sandbox())
+        check_same(path, before)
     return read(path, **options)
 
 

@@ -143,11 +143,11 @@ def read_file(path: Path, limit: int, fix: str = "") -> bytes:
         if about.st_size > limit:
             raise NetworkError(str(path), f"{about.st_size} bytes", f"at most {limit}", fix)
         with path.open("rb") as file:
-            data = file.read(limit + 1)
+            data = file.read(min(about.st_size, limit) + 1)  # memory for so many bytes is taken at once
     except OSError as error:
         raise NetworkError(str(path), f"cannot be read: {error.strerror or error}", "a file that can be read") from None
-    if len(data) > limit:
-        raise NetworkError(str(path), f"more than {limit} bytes", f"at most {limit}")
+    if len(data) > min(about.st_size, limit):
+        raise NetworkError(str(path), "grew while it was read", f"a file that stays as it is, of at most {limit} bytes")
     return data
 
 
