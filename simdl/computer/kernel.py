@@ -306,7 +306,7 @@ class Kernel:
             job.answer = answer
             self.cores[id(job.task.on)].add(job)
 
-    def device(self, job: Job, what: Any, kind: type) -> Any:
+    def device(self, job: Job, what: Any, kind: type[Accelerator] | type[Bus]) -> Any:
         """The accelerator or bus of this lane."""
         found = self.devices.get(id(what))
         if found is None:
