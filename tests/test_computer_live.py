@@ -212,9 +212,11 @@ def test_a_pickled_model_runs_alike() -> None:
 
 
 def test_more_jobs_under_way_than_there_is_room_for_are_refused() -> None:
+    npu = Accelerator("npu", streams=8)
+
     def body(job):
         yield Read("pi")
-        yield Run(Accelerator("npu", streams=8), "90 ms")
+        yield Run(npu, "90 ms")
         yield Write("pi")
 
     computer = Computer([Task("control", cpu(), period="20 ms", body=body, runs=["pi"], instances=8)])
