@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 
-from simdl import simulate
+from simdl import Param, simulate
 from simdl.computer import schedule_of
 from simdl.computer.plot import gantt
 from simdl.networks import Network
@@ -70,10 +71,10 @@ def seen(path: Path, each: int = 8, seed: int = 11) -> None:
     from matplotlib.figure import Figure
 
     images, labels = photographs(40 * each, 0, seed, defective=0.8)
-    network = Network.from_card(CARD)
+    network: Any = Network.from_card(CARD)
     scores = network.step(images)["scores"]
     page = Figure(figsize=(1.1 * each, 1.35 * len(DEFECTS)), layout="constrained")
-    limit = float(torch.as_tensor(Ticket.declared()["threshold"].value))
+    limit = float(torch.as_tensor(cast(Param, Ticket.declared()["threshold"]).value))
     for row, axes in enumerate(page.subplots(len(DEFECTS), each)):
         for axis, k in zip(axes, (labels == row).nonzero()[:, 0].tolist()):
             ok = float(scores[k, 0])
@@ -88,7 +89,7 @@ def seen(path: Path, each: int = 8, seed: int = 11) -> None:
 
 
 def write(points: Sequence[Point], folder: Path, command: str, versions: Sequence[str]) -> None:
-    """line.md with the table, and the figures."""
+    """README.md with the table, and the figures."""
     folder.mkdir(parents=True, exist_ok=True)
     rates(points, folder / "rates.png")
     second(folder / "second.png")
@@ -97,4 +98,4 @@ def write(points: Sequence[Point], folder: Path, command: str, versions: Sequenc
             "Bands are Clopper-Pearson intervals of 95 %.", "", "![a second of the computers](second.png)", "",
             "![what the network says](seen.png)", "", table(list(points)), "",
             f"Made by `{command}` with {', '.join(versions)}.", ""]  # fmt: skip
-    (folder / "line.md").write_text("\n".join(text), encoding="utf-8")
+    (folder / "README.md").write_text("\n".join(text), encoding="utf-8")

@@ -14,7 +14,7 @@ SPACE = {
     "belt.target": Uniform(0.45, 0.55),
     "belt.eccentricity": Uniform(0.0, 1e-3),
     "camera.gain": Uniform(0.93, 1.07),
-    "camera.reading": LogUniform(0.004, 0.016),
+    "camera.reading": LogUniform(0.004, 0.009),
     "gate.valve": Uniform(0.008, 0.012),
 }
 

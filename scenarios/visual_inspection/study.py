@@ -5,8 +5,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from scipy.stats import binomtest
+
 from simdl import Choice
-from simdl.report.claim import interval
 from simdl.scenarios.visual_inspection.machine import machine
 from simdl.scenarios.visual_inspection.scenario import SCENARIO
 
@@ -41,7 +42,10 @@ class Point:
         of all whose verdict is late."""
         of = {"escaped": self.defective, "false_rejects": self.passed - self.defective, "late": self.passed}[name]
         count = min(getattr(self, name), of)
-        return (count / max(of, 1), *interval(count, of))
+        if of == 0:
+            return 0.0, 0.0, 1.0
+        bounds = binomtest(count, of).proportion_ci(0.95, "exact")
+        return count / of, float(bounds.low), float(bounds.high)
 
     @property
     def minute(self) -> float:
@@ -74,6 +78,7 @@ def sweep(lanes: int, seconds: int, seed: int = 0, kept: Path | None = None, say
 
     kept: a file of the points found so far, from which an interrupted study goes on."""
     points = [Point(**json.loads(line)) for line in kept.read_text().splitlines()] if kept and kept.exists() else []
+    jobs: list[tuple[str, tuple[float, ...], float, str, int]]
     jobs = [("load", (load,), load, order, lanes) for order in ORDERS for load in LOADS]
     jobs.append(("flow", FLOWS, 0.5, "fifo", lanes * len(FLOWS) // 4))
     for kind, values, load, order, count in jobs:

@@ -29,7 +29,7 @@ class Ticket(Block):
 
     number = Input(dtype="int64")
     scores = Input((len(DEFECTS),))
-    threshold: Param = Param(0.7, low=0.0, high=1.0, doc="of the score of `ok`")
+    threshold: Param = Param(0.84, low=0.0, high=1.0, doc="of the score of `ok`: that of the card")
     who = State([0] * RING, dtype="int64")
     what = State([0] * RING, dtype="int64")
     numbers = Output((RING,), dtype="int64", initial=[0] * RING)

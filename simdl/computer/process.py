@@ -146,6 +146,8 @@ class Process(Block):
 
         def __getattr__(self, name: str) -> Port: ...
 
+        def __setattr__(self, name: str, value: Any) -> None: ...
+
     else:
 
         def __new__(cls, start=None, inputs=(), outputs=(), every=None, **options):
