@@ -141,27 +141,34 @@ class History:
 
 
 def stepped(
-    history: History, values: Mapping[str, Tensor], columns: Sequence[Tensor], woken: Tensor | None = None
+    history: History, values: Mapping[str, Tensor], columns: Sequence[Tensor], stamps: Sequence[Tensor] = ()
 ) -> tuple[Tensor, list[Shown], dict[str, Tensor]]:
     """Let the programs of the lanes that are due go on.
 
-    columns: what they may look at, lanes first; woken: lanes that are due before the time they said. Returns which
-    lanes it were, what each shows, and `entry`, `due` and `next` of all lanes.
+    A program's time is 0 where its lane begins, and where it begins again after a reset. columns: what they may look
+    at, lanes first; stamps: times of the run, ns, at which lanes are due before the time they said, looked at after the
+    columns as times of the program. Returns which lanes it were, what each shows, and `entry`, `due`, `begun` and
+    `next` of all lanes.
     """
     t, entry, due = values["t"], values["entry"], values["due"]
     now = torch.round(t * SECOND).to(torch.int64)
-    mask = due == now if woken is None else (due == now) | woken
+    begun = torch.where(entry == 0, now, values["begun"])
+    mask = due <= now  # below: of a lane that was reset
+    for stamp in stamps:
+        mask = mask | (stamp == now)
     lanes = mask.nonzero()[:, 0]
-    rows = torch.stack([lanes, values["lane"][lanes], values["of_seed"][lanes], entry[lanes], now[lanes]], 1).tolist()
-    columns = [one.detach() for one in columns]
+    own = now - begun
+    rows = torch.stack([lanes, values["lane"][lanes], values["of_seed"][lanes], entry[lanes], own[lanes]], 1).tolist()
+    columns = [one.detach() for one in (*columns, *(stamp - begun for stamp in stamps))]
     found = [history.advance(lane, seed, number, ns, lambda k, i=i: plain(columns[k][i]))  # type: ignore[misc]
              for i, lane, seed, number, ns in rows]  # fmt: skip
     new = torch.tensor([(number, later) for number, _, later in found], dtype=torch.int64, device=t.device)
     new = new.reshape(-1, 2)
-    following = due.index_copy(0, lanes, new[:, 1])
+    later = torch.where(new[:, 1] >= FOREVER, FOREVER, new[:, 1] + begun[lanes])
+    following = due.index_copy(0, lanes, later)
     wait = (following - now).double() / SECOND
     state = {
-        "entry": entry.index_copy(0, lanes, new[:, 0]), "due": following,
+        "entry": entry.index_copy(0, lanes, new[:, 0]), "due": following, "begun": begun,
         "next": torch.where(following >= FOREVER, torch.full_like(wait, torch.inf), wait),
     }  # fmt: skip
     return lanes, [shown for _, shown, _ in found], state

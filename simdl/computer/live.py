@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from simdl.block import Block, Declared
-from simdl.clock import FOREVER, SECOND
+from simdl.clock import FOREVER
 from simdl.computer.edge import Edge
 from simdl.computer.history import History, Look, Shown, stepped
 from simdl.declarations import Input, Output, Param, State
@@ -191,22 +191,21 @@ def _class_of(live: Live) -> Callable[[], Block]:
 
     def wake(self: Block, values: dict[str, Tensor]) -> dict[str, Tensor]:
         stamps = [values[name] for name in edges]
-        woken = None
-        if stamps:
-            now = torch.round(values["t"] * SECOND).to(torch.int64)
-            woken = torch.stack([stamp == now for stamp in stamps]).any(dim=0)
-        lanes, shown, state = stepped(live.history, values, [*(values[name] for name in inputs), *stamps], woken)
+        lanes, shown, state = stepped(live.history, values, [values[name] for name in inputs], stamps)
         kept = values["kept"]
-        rows = torch.tensor(shown, dtype=torch.int64, device=kept.device).reshape(-1, kept.shape[1])
+        rows = torch.tensor(shown, dtype=torch.int64, device=kept.device).reshape(len(lanes), len(live.names), 3)
+        times = rows[..., :2]  # of the program
+        times = torch.where(times >= 0, times + state["begun"][lanes].reshape(-1, 1, 1), times)
+        rows = torch.cat([times, rows[..., 2:]], dim=2).reshape(len(lanes), kept.shape[1])
         kept = kept.index_copy(0, lanes, rows)
         return {**dict(zip(outputs, kept.unbind(1))), "kept": kept, **state}
 
-    method = Hit(reading(wake, [*inputs, *edges, "kept", "entry", "due", "lane", "of_seed", "t"]))
+    method = Hit(reading(wake, [*inputs, *edges, "kept", "entry", "due", "begun", "lane", "of_seed", "t"]))
     method.wake = tuple(edges)
     body: dict[str, Any] = {
         **inputs, **edges, **outputs,
         "kept": State([UNSEEN, UNSEEN, 0] * len(live.names), dtype="int64"),
-        "entry": State(0, dtype="int64"), "due": State(0, dtype="int64"),
+        "entry": State(0, dtype="int64"), "due": State(0, dtype="int64"), "begun": State(0, dtype="int64"),
         "lane": Param(0, dtype="int64"), "of_seed": Param(0, dtype="int64"),
         "wake": method, "_live": live,
         "lane_settings": lambda self, ids, seed: live.history.settings(ids, seed),

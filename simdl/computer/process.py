@@ -113,8 +113,9 @@ class Process(Block):
     by name. every: wake also at multiples of this time, so that `ports.wait(condition)` sees inputs that change.
 
     The block is evaluated at the times of its own events, rounded to whole ns, and its outputs are held between. It
-    runs in the torch engine. A snapshot holds the number of an entry in the history of what a lane has read: restoring
-    one runs the process again from the start on what was read, which takes as long as its events take.
+    runs in the torch engine. After a reset of its lane the process begins again, at env.now = 0. A snapshot holds the
+    number of an entry in the history of what a lane has read: restoring one runs the process again from the start on
+    what was read, which takes as long as its events take.
     Raises RunError when a process raises.
 
     >>> def machine(env, ports):
@@ -223,11 +224,12 @@ def _namespace(inputs: Mapping[str, Input], outputs: Mapping[str, Output]) -> di
     for name, one in outputs.items():
         kept[f"{name}_kept"] = State(one.initial, shape=one.shape or None, doc=f"{name} as last driven")
         kept[f"{name}_kept"].dtype = one.dtype
-    reads = [*inputs, *kept, "entry", "due", "lane", "of_seed", "t"]
+    reads = [*inputs, *kept, "entry", "due", "begun", "lane", "of_seed", "t"]
     return {
         **inputs, **outputs, **kept,
         "entry": State(0, dtype="int64", doc="the place in the history of what was read"),
         "due": State(0, dtype="int64", doc="when it wakes next, ns"),
+        "begun": State(0, dtype="int64", doc="when it began, ns: 0, or at the latest reset"),
         "lane": Param(0, dtype="int64", doc="the number of the lane"),
         "of_seed": Param(0, dtype="int64", doc="the seed of the run"),
         "wake": Hit(reading(wake, reads), ()),

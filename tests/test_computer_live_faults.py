@@ -1,0 +1,97 @@
+"""What a user who attacked live computers and processes found."""
+
+from __future__ import annotations
+
+import pytest
+
+from simdl import RK4, Block, Diagram, Input, Output, Simulator, State, derivative, tick
+from simdl.computer import Computer, Edge, Process, Processor, Task, Uniform
+
+SOLVER = RK4(max_step=0.02)
+
+
+class Plant(Block):
+    u, x = Input(), State(0.3)
+
+    @derivative(x)
+    def f(self, u):
+        return u
+
+
+class Control(Block):
+    e, u, count, n = Input(), Output(), Output(), State(0.0)
+
+    @tick
+    def step(self, e, n):
+        return {"u": 0.5 * e, "count": n, "n": n + 1}
+
+
+class Loop(Diagram):
+    x, count = Output(), Output()
+
+    def __init__(self):
+        self.plant, self.c = Plant(), Control(period="20 ms")
+        self.c.e = 1.0 - self.plant.x
+        self.plant.u = self.c.u
+        self.x, self.count = self.plant.x, self.c.count
+
+
+def clocked(cpu):
+    return Task("c", cpu, period="20 ms", execution=Uniform("2 ms", "15 ms"), runs=["c"])
+
+
+def interrupted(cpu):
+    return Task("c", cpu, trigger=Edge("plant.x", "either", level=0.301), execution="5 ms", runs=["c"])
+
+
+def test_a_lane_of_a_live_loop_that_is_reset_begins_again():
+    diagram = Computer([clocked(Processor("cpu"))], live=True).on(Loop())
+    whole = Simulator(diagram, lanes=3, every=0.05, solver=SOLVER, seed=1)
+    whole.run_until(0.485)
+    before = float(whole["x"][1]), float(whole["count"][1])
+    whole.reset([1])
+    whole.run_until(0.52)  # the next instants are 0.50 and 0.52
+    whole.run_until(0.985)
+    assert float(whole["x"][1]) == pytest.approx(before[0], rel=1e-9)
+    assert float(whole["count"][1]) == before[1] > 20
+    assert min(whole["count"][[0, 2]].tolist()) >= 47
+
+
+def test_edges_release_jobs_after_a_reset():
+    class Ramp(Diagram):
+        def __init__(self):
+            self.plant, self.c = Plant(), Control(period="20 ms")
+            self.c.e = 1.0 - self.plant.x
+            self.plant.u = 0.1 + 0.0 * self.plant.x
+
+    diagram = Computer([interrupted(Processor("cpu"))], live=True).on(Ramp())
+    whole = Simulator(diagram, lanes=2, every=0.05, solver=SOLVER)
+    whole.run_until(0.1)
+    before = float(whole["c.u"][1])
+    assert before == pytest.approx(0.5 * (1 - 0.301), rel=1e-6)
+    whole.reset([1])
+    whole.run_until(0.121)  # it is reset at 0.12
+    assert whole["c.u"].tolist() == pytest.approx([before, 0.0], rel=1e-6)
+    whole.run_until(0.2)
+    assert whole["c.u"].tolist() == pytest.approx([before, before], rel=1e-6)
+
+
+def test_a_process_begins_again_after_a_reset():
+    def machine(env, ports):
+        while True:
+            yield env.timeout(0.3)
+            ports["parts"] = ports["parts"] + 1
+
+    class Line(Diagram):
+        parts = Output()
+
+        def __init__(self):
+            self.machine = Process(machine, outputs=("parts",))
+            self.parts = self.machine.parts
+
+    whole = Simulator(Line(), lanes=2, every=0.5)
+    whole.run_until(1.0)
+    whole.reset([1])
+    whole.run_until(1.2)  # the next instant
+    whole.run_until(2.2)
+    assert whole["parts"].tolist() == [7.0, 3.0]
