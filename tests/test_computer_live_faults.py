@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from simdl import RK4, Block, Diagram, Input, Output, Simulator, State, derivative, tick
-from simdl.computer import Computer, Edge, Process, Processor, Task, Uniform
+from simdl import RK4, Block, Diagram, Input, Output, Simulator, State, derivative, simulate, tick
+from simdl.computer import Compute, Computer, Edge, Process, Processor, Read, Task, Uniform, Write
+from simdl.errors import RunError
 
 SOLVER = RK4(max_step=0.02)
 
@@ -95,3 +96,29 @@ def test_a_process_begins_again_after_a_reset():
     whole.run_until(1.2)  # the next instant
     whole.run_until(2.2)
     assert whole["parts"].tolist() == [7.0, 3.0]
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("steps", [(Read("ctl"),), (Read("ctrl"), Compute("1 ms"), Write("ctl"))])
+def test_a_name_that_the_task_does_not_run_is_refused(live, steps):
+    def body(job):
+        for step in steps:
+            yield step
+
+    class Named(Diagram):
+        def __init__(self):
+            self.ctrl = Control(period="20 ms")
+            self.ctrl.e = 1.0
+
+    computer = Computer([Task("task", Processor("cpu"), period="20 ms", body=body, runs=["ctrl"])])
+    with pytest.raises(RunError, match=r"(?s)task task: job 0: .*'ctl', which it does not run.*did you mean: ctrl"):
+        simulate(computer.on(Named(), live=True) if live else computer.on(Named(), horizon="1 s"), until="0.1 s")
+
+
+def test_a_task_that_runs_nothing_does_not_read_a_diagram():
+    def body(job):
+        yield Read("d")
+
+    tasks = [Task("one", Processor("cpu"), period="20 ms", body=body), clocked(Processor("other"))]
+    with pytest.raises(RunError, match=r"(?s)reads 'd'.*name it in runs="):
+        Computer(tasks).on(Loop(), horizon="1 s")

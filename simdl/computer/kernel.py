@@ -270,8 +270,10 @@ class Kernel:
                                "an instruction, such as Read, Compute, Write")  # fmt: skip
 
     def _read(self, job: Job, blocks: tuple[str, ...]) -> None:
-        now = self.now
+        now, runs = self.now, job.task.runs
         for block in blocks:
+            if runs and block not in runs:
+                raise self._stranger(job, "a Read", block)
             reads = self.reads.setdefault(block, [])
             job.seen[block] = len(reads)
             reads.append(now)
@@ -279,7 +281,13 @@ class Kernel:
             if self.live:
                 self._seen.append(Access("read", block, now, now, len(reads) - 1))
 
+    def _stranger(self, job: Job, what: str, block: str) -> RunError:
+        return RunError(f"task {job.task.name}: job {job.index}", f"{what} of {block!r}, which it does not run",
+                        "what the task runs", "name it in runs=", names=job.task.runs, wrong=block)  # fmt: skip
+
     def _captured(self, job: Job, block: str) -> int:
+        if block not in job.seen and job.task.runs and block not in job.task.runs:
+            raise self._stranger(job, "a Write or Send", block)
         if block not in job.seen:
             raise RunError(f"task {job.task.name}", f"{block!r} is written and this job has not read it",
                            "yield Read of it first", names=job.seen)  # fmt: skip
