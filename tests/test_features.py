@@ -20,7 +20,7 @@ ROWS = [
     *("D5", "D8", "D9", "D10", "D11", "D17"),
     *("E2", "E3", "E6", "G7", "G8"),
     *(f"H{k}" for k in range(1, 23)),
-    *("I2", "I5", "J2", "J3"),
+    *("I2", "I3", "I4", "I5", "J2", "J3"),
 ]
 HOMES = ("simdl", "simdl.blocks", "simdl.networks", "simdl.networks.ood", "simdl.computer", "simdl.export.c")
 NODE = re.compile(r"`(tests/[^`]+)`")

@@ -72,7 +72,7 @@ def seen(path: Path, each: int = 8, seed: int = 11) -> None:
 
     images, labels = photographs(40 * each, 0, seed, defective=0.8)
     network: Any = Network.from_card(CARD)
-    scores = network.step(images)["scores"]
+    scores = network.step(images)["scores"].detach()
     page = Figure(figsize=(1.1 * each, 1.35 * len(DEFECTS)), layout="constrained")
     limit = float(torch.as_tensor(cast(Param, Ticket.declared()["threshold"]).value))
     for row, axes in enumerate(page.subplots(len(DEFECTS), each)):
