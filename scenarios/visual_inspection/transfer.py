@@ -25,6 +25,7 @@ NEW = FAMILIES.index("bracket")
 LABELS = (25, 50, 100, 250, 500, 1000, 2500)
 SEEDS = 3
 TESTED = 4096
+SEEN = 120_000  # pictures that training from scratch sees, each many times
 ROWS = 8192  # most rows that a model on features is fitted to: the time of an SVM grows with their square
 
 Doubt = Callable[[Tensor], Tensor]  # pictures -> the doubt (n,) that they are good
@@ -52,7 +53,7 @@ def from_scratch(images: Tensor, labels: Tensor, seed: int) -> Doubt:
     """An inspector of its own, trained until more does not help."""
     torch.manual_seed(seed)
     module = Inspector()
-    _fitted(module, images, labels, seed, rate=2e-3, seen=40_000, most=200)
+    _fitted(module, images, labels, seed, rate=2e-3, seen=SEEN, most=400)
     return lambda pictures: recipe.doubts(module.eval(), pictures)
 
 
@@ -60,7 +61,7 @@ def fine_tuned(images: Tensor, labels: Tensor, seed: int) -> Doubt:
     """The inspector of the other parts, trained on."""
     inspector = _known()
     module = Tuned(inspector)
-    _fitted(module, images, labels, seed, rate=5e-4, seen=10_000, most=40)
+    _fitted(module, images, labels, seed, rate=5e-4, seen=SEEN // 12, most=40)
     return lambda pictures: recipe.doubts(module.eval(), pictures)
 
 
