@@ -102,8 +102,7 @@ def test_a_process_begins_again_after_a_reset():
 @pytest.mark.parametrize("steps", [(Read("ctl"),), (Read("ctrl"), Compute("1 ms"), Write("ctl"))])
 def test_a_name_that_the_task_does_not_run_is_refused(live, steps):
     def body(job):
-        for step in steps:
-            yield step
+        yield from (step for step in steps)  # told what it reads, as no iterator of a tuple can be
 
     class Named(Diagram):
         def __init__(self):
@@ -122,3 +121,33 @@ def test_a_task_that_runs_nothing_does_not_read_a_diagram():
     tasks = [Task("one", Processor("cpu"), period="20 ms", body=body), clocked(Processor("other"))]
     with pytest.raises(RunError, match=r"(?s)reads 'd'.*name it in runs="):
         Computer(tasks).on(Loop(), horizon="1 s")
+
+
+def test_what_needs_values_before_the_loop_runs_says_live():
+    def early(job):
+        value = yield Read("c")
+        yield Compute("1 ms" if abs(value["u"]) < 0.2 else "5 ms")
+        yield Write("c")
+
+    def told(job):
+        return 0.01 * abs(job.value("c")["u"])
+
+    for settings in ({"body": early}, {"execution": told}):
+        computer = Computer([Task("c", Processor("cpu"), period="20 ms", runs=["c"], **settings)])
+        with pytest.raises(RunError, match=r"(?s)task c: job 0.*needs live=True"):
+            computer.schedule("1 s")
+        with pytest.raises(RunError, match=r"(?s)task c: job 0.*needs live=True"):
+            computer.on(Loop(), horizon="1 s")
+        result = simulate(computer.on(Loop(), live=True), until="0.1 s", solver=SOLVER)
+        assert float(result["count"].values[0, -1]) > 2
+
+
+def test_what_a_body_raises_names_task_and_job():
+    def jams(job):
+        yield Compute("1 ms")
+        if job.index == 3:
+            raise ValueError("jammed")
+
+    computer = Computer([Task("a", Processor("cpu"), period="10 ms", body=jams)])
+    with pytest.raises(RunError, match=r"task a: job 3: its body raised ValueError: jammed, at 31000000 ns"):
+        computer.schedule("1 s")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from simdl.errors import RunError
+
 if TYPE_CHECKING:
     from simdl.computer.cores import Core
     from simdl.computer.kernel import Kernel
@@ -70,7 +72,14 @@ class Job:
         return self.task.on.local(self.kernel.now)
 
     def value(self, name: str) -> Any:
-        """The newest value of a name in live mode. Raises KeyError for what nobody has given."""
+        """The newest value of a name in live mode. Raises KeyError for what nobody has given.
+
+        Raises RunError where the computer does not run beside a loop.
+        """
+        if not self.kernel.live:
+            raise RunError(f"task {self.task.name}: job {self.index}", f"value({name!r}) before a loop runs",
+                           "a loop that tells it",
+                           "it needs live=True: Computer(tasks, live=True).on(diagram)")  # fmt: skip
         if name not in self.kernel.values:
             raise KeyError(f"no value {name!r} at {self.now} ns; there are {', '.join(self.kernel.values) or 'none'}")
         return self.kernel.values[name]

@@ -14,7 +14,7 @@ from simdl.computer.edge import Edge
 from simdl.computer.instructions import Compute, Read, Write
 from simdl.computer.processor import Processor
 from simdl.computer.times import Distribution
-from simdl.errors import ModelError, SimdlError
+from simdl.errors import ModelError, RunError, SimdlError
 
 if TYPE_CHECKING:
     from simdl.computer.instructions import Answer, Instruction, Time
@@ -180,3 +180,11 @@ def resume(job: Job, answer: Answer) -> Instruction | None:
         return found
     except StopIteration:
         return None
+    except SimdlError:
+        raise
+    except Exception as error:
+        where, what = f"task {job.task.name}: job {job.index}", f"its body raised {type(error).__name__}: {error}"
+        if job.reads and not job.kernel.live and isinstance(error, TypeError | AttributeError):
+            raise RunError(where, f"{what}; a Read gives it None here", "a loop that tells it what it reads",
+                           "it needs live=True: Computer(tasks, live=True).on(diagram)") from error  # fmt: skip
+        raise RunError(where, f"{what}, at {job.now} ns", "a body that goes on", "catch it in the body") from error
