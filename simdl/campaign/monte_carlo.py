@@ -30,6 +30,7 @@ from simdl.requirements import Requirement, requirement
 
 MEMORY = 1 << 30  # bytes
 LANES = 2048  # in a shard, at most
+FEW = 16  # in a shard, at least, however many workers there are
 
 
 def monte_carlo(
@@ -54,8 +55,9 @@ def monte_carlo(
     engine: as for `simulate`, decided once for all lanes together; `campaign.engine` and `campaign.why` say which.
     In a folder that holds lanes already, "auto" is what they ran on. threads: of the native engine in each process, by
     default the cores shared among the workers. memory: bytes that the traces of all shards under way may take: it sets
-    how many lanes run at once unless `shard` does. statistics: mean, standard deviation and extremes of what is
-    recorded, over the lanes at each time, in `campaign.statistics`, whether traces are kept or not.
+    how many lanes run at once unless `shard` does; each of several workers gets two shards at least. statistics: mean,
+    standard deviation and extremes of what is recorded, over the lanes at each time, in `campaign.statistics`, whether
+    traces are kept or not.
 
     Raises ModelError, RunError, RequirementError, and for engine="native" LoweringError and CompileError, before
     anything runs; a lane that fails becomes a row of `campaign.status` with its cause.
@@ -84,7 +86,8 @@ def monte_carlo(
     keys = compiled.recorded(recorded).values()
     per_lane = 8 * samples * sum(math.prod(compiled.values[key].shape or ()) for key in keys)
     at_once = memory // max(1, 3 * per_lane * workers)  # three: as recorded, as traces, and while checking
-    size = min(shard or max(1, min(LANES, at_once)), len(wanted))
+    share = max(FEW, math.ceil(len(wanted) / (2 * workers))) if workers > 1 else LANES  # so that every worker has some
+    size = min(shard or max(1, min(LANES, at_once, share)), len(wanted))
     kept = keep if keep is not None else per_lane * len(wanted) <= memory
     names = {compiled.key(k): v for k, v in space.items()}
     job = Job(
