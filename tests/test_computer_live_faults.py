@@ -114,15 +114,6 @@ def test_a_name_that_the_task_does_not_run_is_refused(live, steps):
         simulate(computer.on(Named(), live=True) if live else computer.on(Named(), horizon="1 s"), until="0.1 s")
 
 
-def test_a_task_that_runs_nothing_does_not_read_a_diagram():
-    def body(job):
-        yield Read("d")
-
-    tasks = [Task("one", Processor("cpu"), period="20 ms", body=body), clocked(Processor("other"))]
-    with pytest.raises(RunError, match=r"(?s)reads 'd'.*name it in runs="):
-        Computer(tasks).on(Loop(), horizon="1 s")
-
-
 def test_what_needs_values_before_the_loop_runs_says_live():
     def early(job):
         value = yield Read("c")
@@ -151,3 +142,50 @@ def test_what_a_body_raises_names_task_and_job():
     computer = Computer([Task("a", Processor("cpu"), period="10 ms", body=jams)])
     with pytest.raises(RunError, match=r"task a: job 3: its body raised ValueError: jammed, at 31000000 ns"):
         computer.schedule("1 s")
+
+
+def test_a_wait_for_inputs_that_cannot_be_seen_is_refused():
+    def counts(env, ports):
+        while True:
+            yield env.timeout(0.37)
+            ports["n"] = ports["n"] + 1
+
+    def follows(env, ports):
+        while True:
+            n = ports["n"]
+            yield ports.wait(lambda p, n=n: p["n"] > n)
+            ports["seen"] = env.now
+
+    class Pair(Diagram):
+        seen = Output()
+
+        def __init__(self, every):
+            self.a = Process(counts, outputs=("n",))
+            self.b = Process(follows, inputs=("n",), outputs=("seen",), every=every)
+            self.b.n = self.a.n
+            self.seen = self.b.seen
+
+    with pytest.raises(RunError, match=r"(?s)b: lane 0: ports.wait.*every="):
+        simulate(Pair(None), until=1)
+    assert float(simulate(Pair("10 ms"), until=1)["seen"].values[0, -1]) == pytest.approx(0.74, abs=0.0101)
+
+
+def test_a_wait_for_its_own_outputs_needs_no_waking():
+    def line(env, ports):
+        def machine():
+            while True:
+                yield env.timeout(0.3)
+                ports["parts"] = ports["parts"] + 1
+
+        env.process(machine())
+        yield ports.wait(lambda p: p["parts"] >= 2)
+        ports["full"] = env.now
+
+    class Line(Diagram):
+        full = Output()
+
+        def __init__(self):
+            self.line = Process(line, outputs=("parts", "full"))
+            self.full = self.line.full
+
+    assert float(simulate(Line(), until=1)["full"].values[0, -1]) == pytest.approx(0.6, rel=1e-6)

@@ -125,9 +125,9 @@ def test_a_condition_on_an_input_is_seen_at_the_next_wake() -> None:
     assert float(run["opened"].values[0, -1]) == pytest.approx(0.51)
 
 
-def test_without_waking_a_condition_is_never_looked_at() -> None:
-    run = simulate(Gate(every=None), until=1, solver=STEP)
-    assert float(run["opened"].values[0, -1]) == 0
+def test_without_waking_a_condition_of_inputs_is_refused() -> None:
+    with pytest.raises(RunError, match=r"(?s)gate: lane 0: ports.wait for a condition of inputs.*every="):
+        simulate(Gate(every=None), until=1, solver=STEP)
 
 
 def test_a_lane_alone_is_the_lane_in_the_batch() -> None:

@@ -31,9 +31,12 @@ class Ports:
     """
 
     def __init__(
-        self, env: simpy.Environment, inputs: Sequence[str], outputs: Mapping[str, Any], random: np.random.Generator
-    ) -> None:
+        self, env: simpy.Environment, inputs: Sequence[str], outputs: Mapping[str, Any], random: np.random.Generator,
+        where: str, sees_changes: bool,
+    ) -> None:  # fmt: skip
         self.env, self.random = env, random
+        self._where, self._sees_changes = where, sees_changes
+        self._looked = False  # at an input
         self._inputs = {name: k for k, name in enumerate(inputs)}
         self._outputs = dict(outputs)
         self._look_at: Look  # at the present value of an input
@@ -41,6 +44,7 @@ class Ports:
 
     def __getitem__(self, name: str) -> Any:
         if name in self._inputs:
+            self._looked = True
             return self._look_at(self._inputs[name])
         if name not in self._outputs:  # SimPy makes what a process raises again from its text, so no SimdlError
             raise KeyError(f"no port {name!r}; there are {', '.join([*self._inputs, *self._outputs])}")
@@ -52,14 +56,24 @@ class Ports:
         self._outputs[name] = value
 
     def wait(self, condition: Callable[[Ports], bool]) -> simpy.Event:
-        """An event for `yield`: it happens when the condition holds, which is looked at whenever the block wakes."""
+        """An event for `yield`: it happens when the condition holds, which is looked at whenever the block wakes.
+
+        Raises RunError for a condition of inputs in a process without `every=`: their changes do not wake it.
+        """
         event = self.env.event()
         self._waiting.append((condition, event))
         return event
 
     def _look(self) -> bool:
         """Let what waits for a condition that holds go on."""
-        ready = [(condition, event) for condition, event in self._waiting if condition(self)]
+        ready = []
+        for condition, event in self._waiting:
+            self._looked = False
+            if condition(self):
+                ready.append((condition, event))
+            elif self._looked and not self._sees_changes:
+                raise RunError(self._where, "ports.wait for a condition of inputs, whose changes do not wake it",
+                               "a process that wakes to look", 'Process(..., every="1 ms")')  # fmt: skip
         self._waiting = [pair for pair in self._waiting if pair not in ready]
         for _, event in ready:
             event.succeed()
@@ -74,7 +88,7 @@ class _Lane:
         self.env = simpy.Environment()
         key = stream_key(seed, f"{block.stream or block.path}.process")
         random = np.random.Generator(np.random.Philox(key=[key % 2**64, lane % 2**64]))
-        self.ports = Ports(self.env, block._inputs, block._first, random)
+        self.ports = Ports(self.env, block._inputs, block._first, random, self.where, block._every > 0)
         self.started = False
 
     def advance(self, ns: int, look: Look) -> tuple[Shown, int]:
@@ -91,6 +105,8 @@ class _Lane:
                 env.run(until=ns / SECOND)
             while _ns(env.peek()) <= ns or ports._look():
                 env.step()
+        except RunError:
+            raise
         except Exception as error:
             raise RunError(self.where, f"its process raised {type(error).__name__}: {error}, at t = {ns / SECOND:g} s",
                            "a process that goes on", "catch it in the process") from error  # fmt: skip
