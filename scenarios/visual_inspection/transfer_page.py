@@ -90,8 +90,8 @@ def write(found: Transfer, folder: Path, command: str, versions: Sequence[str]) 
             f"alone; from scratch sees up to {SEEN:,} pictures, fine-tuned a twelfth. Two reasons of the factor: the "
             "other parts share their defects with the new one, and the backbone was taught where defects are, which "
             "pictures labelled by hand do not say.", "",
-            "With few labels a new model on the features does worse than the inspector as it is: it forgets what its head "
-            "knew of defects. Models on features are for other questions to the same pictures.", "",
+            "With few labels a new model on the features does worse than the inspector as it is, whose head already knows "
+            "the defects.", "",
             "![pictures](sheet.png)", "",
             f"Made by `{command}` with {', '.join(versions)}.", ""]  # fmt: skip
     (folder / "README.md").write_text("\n".join(text), encoding="utf-8")
