@@ -87,11 +87,11 @@ def write(found: Transfer, folder: Path, command: str, versions: Sequence[str]) 
             *(f"- {line}" for line in claims(found)), "",
             "The threshold is that of the tested good parts: a point of the operating curve, for every method.", "",
             "From scratch and fine-tuned are the same network with the same eight-fold mirroring, trained on verdicts "
-            f"alone; from scratch sees up to {SEEN:,} pictures, fine-tuned a twelfth. Two reasons of the factor: the "
+            f"alone; from scratch sees up to {SEEN:,} pictures, fine-tuned far fewer. Two reasons of the factor: the "
             "other parts share their defects with the new one, and the backbone was taught where defects are, which "
             "pictures labelled by hand do not say.", "",
-            "With few labels a new model on the features does worse than the inspector as it is, whose head already knows "
-            "the defects.", "",
+            "With few labels a new model on the features does worse than the inspector as it is, whose head already "
+            "knows the defects.", "",
             "![pictures](sheet.png)", "",
             f"Made by `{command}` with {', '.join(versions)}.", ""]  # fmt: skip
     (folder / "README.md").write_text("\n".join(text), encoding="utf-8")
