@@ -291,6 +291,6 @@ def test_the_command_exports_a_slot_checks_it_and_ends_with_0(tmp_path: Path, mo
     assert said["loop"]["agrees"] and said["checks"]["single"]["agrees"] and said["normalised"]
     alone = CliRunner().invoke(program, ["export", "card", "--to", "net.pt2"])
     assert alone.exit_code == 0 and "measured [degC] -> estimate [degC] every 30 s" in alone.output
-    assert CliRunner().invoke(program, ["export", "card", "--to", "net.pt2", "--check", "3"]).exit_code == 2
-    raw = CliRunner().invoke(program, ["export", "tests.study:STUDY", "sensor", "--to", "net.c"])
+    assert CliRunner().invoke(program, ["export", "card", "--to", "other.pt2", "--check", "3"]).exit_code == 2
+    raw = CliRunner().invoke(program, ["export", "tests.study:STUDY", "sensor", "--to", "raw.c"])
     assert raw.exit_code == 2 and "0 networks in it" in raw.output
