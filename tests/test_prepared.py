@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -132,13 +132,21 @@ class Says(nn.Module):
         return x * 0 + self.number
 
 
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, also where whoever started the tests lets it be ignored."""
+    old = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, old)
+
+
 ENDLESS = [(Waits, 0.25, 1e-9, None), (Turning, 1.0, 1e9, Tsit5(rtol=1e-9, max_steps=10**9))]
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="signals of POSIX")
 @pytest.mark.parametrize(("kind", "quick", "slow", "solver"), ENDLESS, ids=["hits", "steps"])
 def test_ctrl_c_ends_a_call_of_hours_and_the_next_run_is_as_before(
-    kind: Any, quick: float, slow: float, solver: Any
+    kind: Any, quick: float, slow: float, solver: Any, interrupts: None
 ) -> None:
     module = Says(quick)
     ready = prepare(kind(module), 4.0, engine="native", solver=solver, every=0.5, lanes=2, record=["y"])
