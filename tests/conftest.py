@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -80,3 +82,11 @@ def lightly(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for module in ("engine", "adjoint"):
         monkeypatch.setattr(f"simdl.engine.native.{module}.load", quick)
+
+
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, also where whoever started the tests lets it be ignored."""
+    old = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, old)

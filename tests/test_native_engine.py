@@ -307,7 +307,7 @@ class TestNothingChangesIt:
         assert_close(expected, all_lanes(model))
         assert model is RICH or len(expected.events) >= 19
 
-    def test_ctrl_c_leaves_nothing_half_done(self) -> None:
+    def test_ctrl_c_leaves_nothing_half_done(self, interrupts: None) -> None:
         """Going on from there gives the states and the record of a run that was not interrupted."""
         options: dict[str, Any] = dict(lanes=64, solver=STEP, every=10, record=["y"], engine="native", threads=1)
         stopped = Simulator(RICH, **options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -130,14 +130,6 @@ class Says(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x * 0 + self.number
-
-
-@pytest.fixture
-def interrupts() -> Iterator[None]:
-    """SIGINT raises KeyboardInterrupt, also where whoever started the tests lets it be ignored."""
-    old = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, old)
 
 
 ENDLESS = [(Waits, 0.25, 1e-9, None), (Turning, 1.0, 1e9, Tsit5(rtol=1e-9, max_steps=10**9))]
