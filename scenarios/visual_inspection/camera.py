@@ -21,7 +21,7 @@ class Barrier(Block):
 
 
 class Camera(Block):
-    """One picture whenever it ticks: fired by the barrier, `triggered(Camera(), when=barrier.broken)`, and held.
+    """One picture whenever it ticks, and held: at a job that a light barrier releases, or `triggered` by a `Barrier`.
 
     The picture is blurred by its lens (`defocus`, deviation in pixels) and by what the belt moves during `exposure`;
     its brightness is that of the scene times `gain`. The sensor counts `electrons` at full scale, and reading them adds
