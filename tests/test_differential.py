@@ -30,7 +30,7 @@ random_models = settings(
 
 @pytest.mark.slow
 @given(experiments())
-@settings(random_models, max_examples=50)
+@settings(random_models, max_examples=100)
 def test_the_engine_agrees_with_the_interpreter(model: Experiment) -> None:
     found = compare(model)
     assume(found.verdict != "unfair")
@@ -57,7 +57,7 @@ def test_the_native_engine_agrees_in_the_corners(name: str, corners: Batch) -> N
 @pytest.mark.slow
 def test_the_native_engine_agrees_with_the_interpreter_however_much_the_compiler_optimises() -> None:
     """Bit for bit the same with more optimisation, and for a processor without fused multiplication."""
-    models = [drawn(Choices.seeded(11, case)) for case in range(3)]
+    models = [drawn(Choices.seeded(11, case)) for case in range(6)]
     batches = [Batch(models), Batch(models, "-O3"), Batch(models, "-O2", "-march=x86-64")]
     for model in models:
         plain, *others = [batch.run(model) for batch in batches]
@@ -96,14 +96,14 @@ def assert_same(one: Run, other: Run, lane: int = 0, of: int = 0, moved: tuple[s
 
 
 @given(experiments(), st.integers(0, 1000))
-@settings(random_models, max_examples=10)
+@settings(random_models, max_examples=25)
 def test_the_order_of_declaration_changes_nothing(model: Experiment, seed: int) -> None:
     note(repr(model))
     assert_same(simulated(model), simulated(model, random.Random(seed)))
 
 
 @given(experiments(), st.randoms(use_true_random=False))
-@settings(random_models, max_examples=10)
+@settings(random_models, max_examples=25)
 def test_moving_blocks_into_a_diagram_changes_nothing(model: Experiment, chance: random.Random) -> None:
     names = movable(model)
     assume(names)
@@ -113,7 +113,7 @@ def test_moving_blocks_into_a_diagram_changes_nothing(model: Experiment, chance:
 
 
 @given(experiments(), st.randoms(use_true_random=False), st.booleans())
-@settings(random_models, max_examples=10)
+@settings(random_models, max_examples=25)
 def test_a_lane_alone_is_a_lane_in_a_batch(model: Experiment, chance: random.Random, alike: bool) -> None:
     """Three lanes with parameters, inputs and noise of their own, or all the same."""
     lanes_alone(model, chance, 3, alike, "torch")
@@ -121,7 +121,7 @@ def test_a_lane_alone_is_a_lane_in_a_batch(model: Experiment, chance: random.Ran
 
 @pytest.mark.slow
 @given(experiments(), st.randoms(use_true_random=False))
-@settings(random_models, max_examples=2)
+@settings(random_models, max_examples=4)
 def test_a_lane_alone_is_a_lane_in_vectors(model: Experiment, chance: random.Random) -> None:
     """Natively eleven lanes that share a schedule fill a vector and a part of one; alone, there is none. Torch does the
     same with all of them."""
