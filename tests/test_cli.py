@@ -44,7 +44,7 @@ def simdl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def started(*arguments: str, cwd: Path = ROOT) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-m", "simdl.cli", *arguments], cwd=cwd, env=environment, text=True,
+    return subprocess.Popen([sys.executable, "-m", "simdl", *arguments], cwd=cwd, env=environment, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
 
 

@@ -13,6 +13,7 @@
     traffic                wires of a diagram over buses, without tasks
     job, schedule          what happened
     analysis               response times and schedulability without simulating
+    jitter                 the cost of linear loops with random delays, without simulating
     energy                 frequency levels, the energy of a schedule, batteries that stop a processor
     plot                   Gantt charts, histograms, utilisation
     mapped, coupling       blocks that tasks run, in a copy of a diagram: both engines replay the times of every lane
@@ -43,6 +44,7 @@ from simdl.computer.instructions import (
     Wait as Wait,
     Write as Write,
 )
+from simdl.computer.jitter import DelayedLoop as DelayedLoop
 from simdl.computer.job import Job as Job
 from simdl.computer.kernel import Kernel as Kernel
 from simdl.computer.live import schedule_of as schedule_of

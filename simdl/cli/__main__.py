@@ -1,6 +1,0 @@
-"""`python -m simdl.cli`: the command line where no script is installed."""
-
-from simdl.cli import main
-
-if __name__ == "__main__":
-    main()
