@@ -124,6 +124,18 @@ def period_text(ns: int) -> str:
     return f"{ns} ns" if ns else "0 s"
 
 
+def rate_text(clock: Clock) -> str:
+    """A clock's period as one would write it.
+
+    >>> rate_text(Clock(10**9)), rate_text(Clock(10**9, 30))
+    ('1 s', '1/30 s (30 Hz)')
+    """
+    if not clock.rational:
+        return period_text(clock.numerator)
+    frequency = Fraction(SECOND * clock.denominator, clock.numerator)
+    return f"1/{frequency} s ({frequency} Hz)" if frequency.denominator == 1 else f"{1 / float(frequency):.9g} s"
+
+
 def clock(
     period: Duration | None = None, rate: Duration | None = None, offset: Duration | None = None, where: str = "clock"
 ) -> Clock | None:

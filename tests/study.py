@@ -12,8 +12,7 @@ import torch
 from simdl import Block, Diagram, Input, Noise, Output, Param, Slot, State, derivative, output, tick
 from simdl.codesign import Design, Stratum
 from simdl.learn import fit
-from simdl.networks import ModelCard, save
-from simdl.networks.card import Feature
+from simdl.networks import Feature, ModelCard, save
 from simdl.scenario import Scenario
 from simdl.space import Choice, Normal, Uniform
 

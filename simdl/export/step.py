@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from simdl.clock import Clock
+from simdl.clock import Clock, rate_text
 from simdl.errors import NetworkError
 from simdl.networks.call import kind_of
-from simdl.networks.card import rate_text
 from simdl.networks.comparison import samples_of
 from simdl.networks.described import NEXT, DescribedPort, Description
 from simdl.networks.imported import Imported

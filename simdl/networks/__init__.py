@@ -5,13 +5,15 @@
     call, layers           calling a module over lanes bit for bit the same; looking into it
     recurrence             finding and stepping the state of a recurrent module
     stepped, described     Stepped: a module that is given its states; files that simdl exported, opened again
-    card, guard            ModelCard, and whether a network is used as its card says
+    card, feature, guard   ModelCard, its inputs and outputs, and whether a network is used as its card says
     store, architecture    save and load with safetensors; the factories that a card may name
     opening, imported      open_network: a network of any format; what every reader returns
     sandbox                trying a stranger's file in a child process with limits first
     weights, archive       weights in files, read as data only; zip archives of strangers
     exported, keras        programs of torch.export (.pt2); .keras and .h5
     nnet, polar, affine    formats of verification tools
+    analysis, parts        analyse: what a network is made of and costs (evaluation, products: seen while it runs)
+    reach, warnings        how far back it sees; what looks wrong about it
     comparison             comparing a converted network with what it was converted from
     classifier, detector   Classifier, Detector: labels and boxes of what a module returns (classes, boxes)
     layout                 Layout: images and other arrays, scaled, resized and turned
@@ -43,8 +45,9 @@ from simdl.networks.stepped import Stepped as Stepped
 from simdl.networks.window import Window as Window
 
 if TYPE_CHECKING:
-    from simdl.networks.card import Feature as Feature, ModelCard as ModelCard
+    from simdl.networks.card import ModelCard as ModelCard
     from simdl.networks.coverage import Calibration as Calibration, calibration as calibration
+    from simdl.networks.feature import Feature as Feature
     from simdl.networks.horizon import FreeRun as FreeRun, free_run as free_run
     from simdl.networks.imported import Imported as Imported
     from simdl.networks.opening import open_network as open_network
@@ -62,7 +65,7 @@ if TYPE_CHECKING:
 
 # Cards need pydantic, which takes longer to import than all else here.
 _LATER = {
-    "Feature": "card", "ModelCard": "card", "load": "store", "save": "store", "Imported": "imported",
+    "Feature": "feature", "ModelCard": "card", "load": "store", "save": "store", "Imported": "imported",
     "open_network": "opening", "Sandbox": "sandbox", "Ensemble": "uncertainty", "Gaussian": "uncertainty",
     "MCDropout": "uncertainty", "Pinball": "uncertainty", "Quantile": "uncertainty", "gaussian_nll": "uncertainty",
     "calibration": "coverage", "Calibration": "coverage", "NeuralStateSpace": "state_space", "FreeRun": "horizon",

@@ -7,111 +7,21 @@ from dataclasses import asdict
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from simdl.clock import SECOND, Clock, period_text
+from simdl.clock import SECOND, Clock, rate_text
 from simdl.data.jsonl import loads
 from simdl.declarations import DTYPES, Input, Output
 from simdl.errors import NetworkError, SimdlError
 from simdl.networks.boxes import Boxes
 from simdl.networks.classes import Classes
-from simdl.networks.layout import Layout
+from simdl.networks.feature import CardLayout, Feature, Number, Strict
 from simdl.networks.window import Window
 
 if TYPE_CHECKING:
     from simdl.networks.network import Network
 
 LARGEST = 1024 * 1024  # bytes of JSON
-LARGEST_SIDE = 2**14  # pixels that an image is resized to
-
-Number = float | list[float]
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class CardLayout(Strict):
-    """How an array is scaled, resized and turned: see `Layout`."""
-
-    axes: str = Field(max_length=8)
-    takes: str = Field(max_length=8)
-    size: tuple[int, int] | None = None
-    resize: Literal["bilinear", "nearest"] = "bilinear"
-    antialias: bool = True
-    scale: float | None = None
-    mean: float | tuple[float, ...] = 0.0
-    std: float | tuple[float, ...] = 1.0
-
-    @model_validator(mode="after")
-    def _is_layout(self) -> Self:
-        if self.size is not None and not all(0 < n <= LARGEST_SIDE for n in self.size):
-            raise ValueError(f"size {self.size}, not from 1 to {LARGEST_SIDE}")
-        try:
-            self.layout()
-        except NetworkError as error:
-            raise ValueError(str(error)) from None
-        return self
-
-    def layout(self) -> Layout:
-        return Layout(**self.model_dump())
-
-
-class Feature(Strict):
-    """One input or output.
-
-    shape: of one lane; mean, std: in the port's unit, a number or one for each element (of an image: each channel);
-    low, high: the box of the training data, or the limits of an output.
-    """
-
-    name: str
-    unit: str = ""
-    shape: tuple[int, ...] = ()
-    dtype: str | None = None
-    mean: Number = 0.0
-    std: Number = 1.0
-    low: Number | None = None
-    high: Number | None = None
-    layout: CardLayout | None = None
-
-    @field_validator("name")
-    @classmethod
-    def _is_name(cls, value: str) -> str:
-        if not value.isidentifier() or value.startswith("_") or len(value) > 100:
-            raise ValueError(f"{value!r} is no name of a port")
-        return value
-
-    @field_validator("dtype")
-    @classmethod
-    def _is_type(cls, value: str | None) -> str | None:
-        if value is not None and value not in DTYPES:
-            raise ValueError(f"{value!r} is none of {', '.join(DTYPES)}")
-        return value
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        size = 1
-        for n in self.shape:
-            if n < 1:
-                raise ValueError(f"{self.name}: shape {self.shape}")
-            size *= n
-        for key in ("mean", "std", "low", "high"):
-            value = getattr(self, key)
-            allowed = {size, self.shape[0]} if self.shape else {1}
-            if isinstance(value, list) and len(value) not in allowed:
-                raise ValueError(f"{self.name}: {key} has {len(value)} numbers for shape {self.shape}")
-        if self.layout is not None and (self.mean != 0.0 or self.std != 1.0):
-            raise ValueError(f"{self.name}: mean and std beside a layout, which has its own")
-        for deviation in self.std if isinstance(self.std, list) else [self.std]:
-            if deviation <= 0:
-                raise ValueError(f"{self.name}: std is {deviation:g}, not above zero")
-        return self
-
-    def input(self) -> Input:
-        return Input(self.shape, unit=self.unit, dtype=self.dtype)
-
-    def output(self) -> Output:
-        return Output(self.shape, unit=self.unit, dtype=self.dtype)
 
 
 class Weights(Strict):
@@ -308,15 +218,3 @@ class ModelCard(Strict):
 def _invalid(error: ValidationError, where: str) -> NetworkError:
     faults = [f"{'.'.join(map(str, e['loc'])) or 'card'}: {e['msg']}" for e in error.errors()]
     return NetworkError(where, "; ".join(faults[:10]), "a model card of format simdl-card-1")
-
-
-def rate_text(clock: Clock) -> str:
-    """A clock's period as one would write it.
-
-    >>> rate_text(Clock(10**9)), rate_text(Clock(10**9, 30))
-    ('1 s', '1/30 s (30 Hz)')
-    """
-    if not clock.rational:
-        return period_text(clock.numerator)
-    frequency = Fraction(SECOND * clock.denominator, clock.numerator)
-    return f"1/{frequency} s ({frequency} Hz)" if frequency.denominator == 1 else f"{1 / float(frequency):.9g} s"

@@ -14,7 +14,7 @@ from simdl.clock import SECOND, Clock
 from simdl.data.jsonl import loads
 from simdl.declarations import Input, Output, State
 from simdl.errors import NetworkError
-from simdl.networks.card import Number, Strict
+from simdl.networks.feature import Number, Strict
 
 KEY, NEXT = "simdl", "_next"  # of the metadata; what the name of a state after the tick ends in
 LARGEST = 16 * 2**20  # bytes of JSON

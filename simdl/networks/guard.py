@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from simdl.clock import Clock
+from simdl.clock import Clock, rate_text
 from simdl.declarations import Input, Output
 from simdl.errors import NetworkError
 
 if TYPE_CHECKING:
-    from simdl.networks.card import Feature, ModelCard
+    from simdl.networks.card import ModelCard
+    from simdl.networks.feature import Feature
 
 
 def check_card(
@@ -46,8 +47,6 @@ def _ports(kind: str, features: tuple[Feature, ...], ports: Mapping[str, Input] 
 
 
 def _rate(card: ModelCard, clock: Clock | None) -> list[str]:
-    from simdl.networks.card import rate_text
-
     if clock is None:
         return [f"no clock, trained every {rate_text(card.clock)}: give period=, or allow_rate=True"]
     if (clock.numerator, clock.denominator) == (card.clock.numerator, card.clock.denominator):

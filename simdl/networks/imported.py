@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from simdl.clock import rate_text
 from simdl.declarations import Input, Output, Shape, State
 from simdl.errors import NetworkError
 from simdl.networks.comparison import Comparison
@@ -51,8 +52,6 @@ class Imported:
         if self.described is None:
             return self._made(options)
         clocked = options.get("triggered") or {"period", "rate"} & set(options)
-        from simdl.networks.card import rate_text
-
         made = self._made(options if clocked else {**self.described.timing(), **options})
         wanted, found = self.described.ticking, made.clock
         if wanted is not None and found is not None and not options.get("allow_rate"):

@@ -33,8 +33,9 @@ from simdl.networks.window import Window
 
 if TYPE_CHECKING:
     from simdl.networks.boxes import Boxes
-    from simdl.networks.card import Feature, ModelCard
+    from simdl.networks.card import ModelCard
     from simdl.networks.classes import Classes
+    from simdl.networks.feature import Feature
 
     Result = Classes | Boxes
 

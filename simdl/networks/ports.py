@@ -13,7 +13,7 @@ from simdl.declarations import RESERVED, Input, Output, Shape
 from simdl.errors import NetworkError
 
 if TYPE_CHECKING:
-    from simdl.networks.card import Feature
+    from simdl.networks.feature import Feature
 
 Names = Sequence[str] | str
 Ins = Names | Mapping[str, Input]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from simdl.clock import rate_text
 from simdl.diagram import Diagram
-from simdl.networks.card import rate_text
 from simdl.networks.horizon import FreeRun
 from simdl.networks.state_space import NeuralStateSpace
 from simdl.plot import PALETTE
