@@ -15,8 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from simdl import Input, ModelCard, Output
 from simdl.cli.program import program
 from simdl.networks import Network, Recurrent, Window, save
-from simdl.networks.analysis import analyse, analyse_network, receptive_field
+from simdl.networks.analysis import analyse, analyse_network
 from simdl.networks.architecture import mlp
+from simdl.networks.reach import receptive_field
 
 
 class Image(nn.Module):
