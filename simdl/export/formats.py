@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import re
-import subprocess
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -49,20 +47,21 @@ def _onnx(step: Step, path: Path) -> bytes:
 
 def _c(step: Step, path: Path) -> bytes:
     """For one lane, with no heap and every weight in the file."""
+    from emx_onnx_cgen.cli import run_cli_command  # its Compiler takes the same options, without their defaults
+
     content = _plain(_converted(step, str(path), False))
     with tempfile.TemporaryDirectory(prefix="simdl-") as folder:
-        model, source = Path(folder) / "model.onnx", Path(folder) / "model.c"
+        model = Path(folder) / "model.onnx"
         model.write_bytes(content)
-        command = [sys.executable, "-m", "emx_onnx_cgen", "compile", "--color", "never", "--large-temp-threshold", "0",
-                   "--large-weight-threshold", "0", "--model-name", function_name(path), str(model),
-                   str(source)]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode or not source.is_file():
-            said = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]
-            raise NetworkError(str(path), f"emx-onnx-cgen cannot write it: {said[-1][:300]}",
-                               "operators that it knows", "export to .onnx or .pt2")  # fmt: skip
-        text = source.read_text(encoding="utf-8")
-    return re.sub(r"(?m)^ \* Command.*\n", "", text).encode()
+        command = ["compile", "--color", "never", "--large-temp-threshold", "0", "--large-weight-threshold", "0",
+                   "--model-name", function_name(path), str(model)]  # fmt: skip
+        with _quiet():
+            done = run_cli_command(command)
+    if done.exit_code or not done.generated:
+        said = (done.result or "").strip().splitlines() or ["no reason given"]
+        raise NetworkError(str(path), f"emx-onnx-cgen cannot write it: {said[-1][:300]}",
+                           "operators that it knows", "export to .onnx or .pt2")  # fmt: skip
+    return re.sub(r"(?m)^ \* Command.*\n", "", done.generated).encode()
 
 
 def _program(step: Step, path: Path) -> bytes:
@@ -160,10 +159,10 @@ def _first(error: Exception) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the exporters' own remarks."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "torch.export")]
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "torch.export", "emx_onnx_cgen")]
     levels = [one.level for one in loggers]
     for one in loggers:
-        one.setLevel(logging.ERROR)
+        one.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
