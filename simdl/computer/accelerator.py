@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from simdl.blocks.limits import whole_number
 from simdl.clock import Duration, nanoseconds
 from simdl.errors import ModelError
 
@@ -36,8 +37,11 @@ class Accelerator:
     order: str = "fifo"
 
     def __post_init__(self) -> None:
-        if self.streams < 1 or self.batch < 1:
-            raise ModelError(self.name, f"streams={self.streams}, batch={self.batch}", "at least 1 of each")
+        whole_number(f"{self.name}: streams", self.streams)
+        whole_number(f"{self.name}: batch", self.batch)
+        if self.time is not None and not callable(self.time):
+            raise ModelError(f"{self.name}: time", f"{self.time!r}", "a function of how many requests a batch has",
+                             "Run(accelerator, time) says how long one takes")  # fmt: skip
         if self.order not in ("fifo", "priority"):
             raise ModelError(self.name, f"order={self.order!r}", '"fifo" or "priority"')
         for what in ("window", "copy", "copy_back"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING
 
 from simdl.clock import SECOND, Duration, nanoseconds
@@ -14,6 +15,13 @@ if TYPE_CHECKING:
     from simdl.computer.instructions import Send
     from simdl.computer.job import Job
     from simdl.computer.kernel import Kernel, Timer
+
+
+def bit_rate(where: str, value: float) -> int:
+    """A rate in whole bit/s. Raises ModelError."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not (value > 0 and value == value // 1):
+        raise ModelError(f"{where}: rate", f"{value!r}", "whole bit/s above 0: 500_000")
+    return int(value)
 
 
 def transfer(bits: int, rate: int) -> int:
@@ -53,6 +61,11 @@ class Bus:
 
     name: str
     faults: tuple[Fault, ...] = ()
+
+    def __post_init__(self) -> None:
+        faults = self.faults
+        if not isinstance(faults, tuple | list) or not all(isinstance(one, Fault) for one in faults):
+            raise ModelError(f"{self.name}: faults", f"{faults!r}", "faults of messages, in a tuple", "(Loss(0.01),)")
 
     def open(self, kernel: Kernel) -> Line:
         raise NotImplementedError
@@ -136,6 +149,7 @@ class Ideal(Bus):
     delay: Duration = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if nanoseconds(self.delay, f"{self.name}: delay") < 0:
             raise ModelError(self.name, f"delay={self.delay!r}", "at least 0")
 
@@ -169,9 +183,10 @@ class CAN(Bus):
     stuffing: str = "worst"
 
     def __post_init__(self) -> None:
-        if self.rate <= 0 or self.stuffing not in ("worst", "none", "exact"):
-            raise ModelError(self.name, f"rate={self.rate!r}, stuffing={self.stuffing!r}",
-                             'bit/s above 0; "worst", "none" or "exact"')  # fmt: skip
+        super().__post_init__()
+        object.__setattr__(self, "rate", bit_rate(self.name, self.rate))
+        if self.stuffing not in ("worst", "none", "exact"):
+            raise ModelError(f"{self.name}: stuffing", f"{self.stuffing!r}", '"worst", "none" or "exact"')
 
     def open(self, kernel: Kernel) -> Line:
         return _CANLine(self, kernel)
@@ -235,9 +250,11 @@ class TDMA(Bus):
     slot: Duration = "1 ms"
 
     def __post_init__(self) -> None:
-        if self.rate <= 0 or not self.slots or nanoseconds(self.slot, f"{self.name}: slot") <= 0:
-            raise ModelError(self.name, f"rate={self.rate!r}, slots={self.slots!r}, slot={self.slot!r}",
-                             "bit/s above 0, names of processors, a positive time")  # fmt: skip
+        super().__post_init__()
+        object.__setattr__(self, "rate", bit_rate(self.name, self.rate))
+        if not self.slots or isinstance(self.slots, str) or nanoseconds(self.slot, f"{self.name}: slot") <= 0:
+            raise ModelError(self.name, f"slots={self.slots!r}, slot={self.slot!r}",
+                             "names of processors, a positive time")  # fmt: skip
 
     def open(self, kernel: Kernel) -> Line:
         return _TDMALine(self, kernel)

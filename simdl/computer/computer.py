@@ -40,13 +40,17 @@ class Computer:
         self.events = None if events is None else tuple(events)
         self.processors: tuple[Processor, ...] = ()
         faults: list[SimdlError] = []
-        for task in self.tasks:
-            faults.extend(task.faults() if isinstance(task, Task) else [ModelError("computer", f"{task!r}", "a Task")])
+        found = {id(on): on for task in self.tasks if isinstance(on := getattr(task, "on", None), Processor)}
+        self.processors = tuple(found.values())
+        for processor in self.processors:
+            faults.extend(processor.faults())
+        if not faults:
+            for task in self.tasks:
+                known = isinstance(task, Task)
+                faults.extend(task.faults() if known else [ModelError("computer", f"{task!r}", "a Task")])
         if not self.tasks:
             faults.append(ModelError("computer", "no tasks", "at least one"))
         if not faults:
-            found: dict[int, Processor] = {id(task.on): task.on for task in self.tasks}
-            self.processors = tuple(found.values())
             faults = self._faults()
         if faults:
             raise ModelError.collect("computer", faults)
@@ -61,8 +65,6 @@ class Computer:
         ):
             for name in sorted({name for name in names if names.count(name) > 1}):
                 faults.append(ModelError("computer", f"two {what} named {name!r}", "different names"))
-        for processor in self.processors:
-            faults.extend(processor.faults())
         known = {*(task.name for task in self.tasks), *(name for task in self.tasks for name in task.runs)}
         known |= set(self.events or ())
         told = self.events is not None or all(task.body is None for task in self.tasks)
@@ -116,6 +118,10 @@ class Computer:
         kernel.replay(list(log))
         return kernel
 
+    def task(self, name: str) -> str:
+        """The name of the task that runs what is named."""
+        return next((task.name for task in self.tasks if name in task.runs), "")
+
     def placed(self) -> Mapping[str, tuple[float, float]]:
         """What tasks run -> drift and offset (s) of the clock of its processor."""
         clocks = {id(p): (float(p.speed - 1), nanoseconds(p.offset) / SECOND) for p in self.processors}
@@ -162,3 +168,6 @@ class InNanoseconds:
 
     def placed(self) -> Mapping[str, tuple[float, float]]:
         return self.computer.placed()
+
+    def task(self, name: str) -> str:
+        return self.computer.task(name)

@@ -6,8 +6,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from simdl.blocks.limits import whole_number
 from simdl.clock import Duration, nanoseconds
-from simdl.computer.bus import Bus, Line, Message, transfer
+from simdl.computer.bus import Bus, Line, Message, bit_rate, transfer
 from simdl.errors import ModelError, RunError
 
 if TYPE_CHECKING:
@@ -34,9 +35,11 @@ class SwitchedEthernet(Bus):
     ports: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.rate <= 0 or nanoseconds(self.switch, f"{self.name}: switch") < 0 or self.room < 1:
-            raise ModelError(self.name, f"rate={self.rate!r}, switch={self.switch!r}, room={self.room!r}",
-                             "bit/s above 0, a time of at least 0, at least 1")  # fmt: skip
+        super().__post_init__()
+        object.__setattr__(self, "rate", bit_rate(self.name, self.rate))
+        whole_number(f"{self.name}: room", self.room)
+        if nanoseconds(self.switch, f"{self.name}: switch") < 0:
+            raise ModelError(f"{self.name}: switch", f"{self.switch!r}", "a time of at least 0")
 
     def open(self, kernel: Kernel) -> Line:
         return _Switch(self, kernel)

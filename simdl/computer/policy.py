@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from simdl.clock import Duration, nanoseconds
-from simdl.errors import ModelError
+from simdl.errors import ModelError, RunError, SimdlError
 
 if TYPE_CHECKING:
     from simdl.computer.job import Job
@@ -20,7 +21,7 @@ class Policy:
     preemptive: whether a job with a smaller key takes the core of a running one.
     """
 
-    preemptive: bool = True
+    preemptive: bool = field(default=True, kw_only=True)
 
     def key(self, job: Job) -> Any:
         """Compared between jobs: numbers, or tuples of numbers. Computed when a job becomes ready."""
@@ -31,7 +32,9 @@ class Policy:
         return 0
 
     def faults(self, where: str, cores: int) -> list[ModelError]:
-        return []
+        """What is wrong with it on a processor of so many cores."""
+        ok = isinstance(self.preemptive, bool)
+        return [] if ok else [ModelError(f"{where}: preemptive", f"{self.preemptive!r}", "True or False")]
 
 
 @dataclass(frozen=True)
@@ -64,18 +67,38 @@ class RoundRobin(Policy):
         return nanoseconds(self.quantum)
 
     def faults(self, where: str, cores: int) -> list[ModelError]:
-        ok = nanoseconds(self.quantum, f"{where}: quantum") > 0
-        return [] if ok else [ModelError(f"{where}: quantum", f"{self.quantum!r}", "a positive time")]
+        found = super().faults(where, cores)
+        if nanoseconds(self.quantum, f"{where}: quantum") <= 0:
+            found.append(ModelError(f"{where}: quantum", f"{self.quantum!r}", "a positive time"))
+        return found
 
 
 @dataclass(frozen=True)
 class Keyed(Policy):
-    """Any function of a job; the smallest value first, such as `Keyed(lambda job: -job.task.priority)`."""
+    """Any function of a job; the smallest value first, such as `Keyed(lambda job: -job.task.priority)`.
+
+    Raises RunError in a lane where the function raises, or gives what is no number and no tuple of numbers.
+    """
 
     function: Callable[[Job], Any] = lambda job: job.release  # first come, first served
 
     def key(self, job: Job) -> Any:
-        return self.function(job)
+        where = f"task {job.task.name}: job {job.index}"
+        try:
+            found = self.function(job)
+        except SimdlError:
+            raise
+        except Exception as error:
+            raise RunError(where, f"its key: {type(error).__name__}: {error}", "a number, or numbers") from error
+        if not all(isinstance(one, Real) and one == one for one in (found if isinstance(found, tuple) else (found,))):
+            raise RunError(where, f"the key {found!r}", "a number, or a tuple of numbers")
+        return found
+
+    def faults(self, where: str, cores: int) -> list[ModelError]:
+        found = super().faults(where, cores)
+        if not callable(self.function):
+            found.append(ModelError(f"{where}: policy", f"Keyed({self.function!r})", "a function of a job"))
+        return found
 
 
 @dataclass(frozen=True)
@@ -98,9 +121,12 @@ class Table(Policy):
 
     def faults(self, where: str, cores: int) -> list[ModelError]:
         cycle = nanoseconds(self.cycle, f"{where}: cycle")
-        found = []
+        found = super().faults(where, cores)
         if cycle <= 0 or not self.slots:
             return [ModelError(where, f"cycle={self.cycle!r} with {len(self.slots)} slots", "a cycle and a slot")]
+        for slot in self.slots:
+            if not isinstance(slot, tuple | list) or len(slot) not in (3, 4):
+                return [ModelError(where, f"the slot {slot!r}", "(from, to, task) or (from, to, task, core)")]
         busy: dict[int, int] = {}
         for begin, end, task, core in self.windows():
             if not 0 <= begin < end <= cycle:

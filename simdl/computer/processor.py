@@ -57,8 +57,13 @@ class Processor:
 
     def faults(self) -> list[SimdlError]:
         found: list[SimdlError] = []
-        if self.cores < 1 or not isinstance(self.cores, int):
-            found.append(ModelError(self.name, f"cores={self.cores!r}", "at least 1"))
+        if not isinstance(self.name, str) or not self.name:
+            found.append(ModelError("processor", f"name={self.name!r}", "a name"))
+        if not isinstance(self.cores, int) or isinstance(self.cores, bool) or self.cores < 1:
+            return [*found, ModelError(f"{self.name}: cores", f"{self.cores!r}", "a whole number, at least 1")]
+        odd = [one for one in self.frequencies if not isinstance(one, Frequency)]
+        if odd:
+            return [*found, ModelError(f"{self.name}: frequencies", f"{odd[0]!r}", "levels: [Frequency(0.5)]")]
         if not isinstance(self.policy, Policy):
             return [*found, ModelError(self.name, f"policy={self.policy!r}", "a policy such as FixedPriority()")]
         try:

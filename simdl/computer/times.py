@@ -128,8 +128,9 @@ class Mixture(Distribution):
         if any(isinstance(one, Correlated) for one in parts):
             raise ModelError("Mixture", "a part that is Correlated", "Correlated(Mixture(...), rho)")
         sizes = f"{len(self.parts)} parts, {len(self.weights)} weights"
-        if not self.parts or len(self.parts) != len(self.weights) or min(self.weights) < 0 or sum(self.weights) <= 0:
-            raise ModelError("Mixture", sizes, "a weight of at least 0 for each part")
+        weights = np.asarray(self.weights, dtype=np.float64)
+        if not parts or weights.shape != (len(parts),) or not (weights >= 0).all() or not 0 < weights.sum() < np.inf:
+            raise ModelError("Mixture", f"{sizes}: {list(self.weights)}", "a weight of at least 0 for each part")
 
     @property
     def count(self) -> int:
@@ -157,13 +158,19 @@ class Mixture(Distribution):
 
 @dataclass(frozen=True, eq=False)
 class Measured(Distribution):
-    """Measured times, seconds (n,): drawn at random with their frequencies, or replayed in order ("cyclic")."""
+    """Measured times (n,), seconds or as text: drawn at random with their frequencies, or in order ("cyclic")."""
 
     times: Any
     order: str = "random"
 
     def __post_init__(self) -> None:
-        times = np.asarray(self.times, dtype=np.float64).reshape(-1)
+        given = self.times
+        if any(isinstance(one, str) for one in (given if isinstance(given, list | tuple) else ())):
+            given = [nanoseconds(one, "Measured") / SECOND for one in given]
+        try:
+            times = np.asarray(given, dtype=np.float64).reshape(-1)
+        except (TypeError, ValueError):
+            raise ModelError("Measured", f"{given!r}", 'times: seconds, or text such as "1 ms"') from None
         if not len(times) or not np.isfinite(times).all() or (times < 0).any():
             raise ModelError("Measured", f"{len(times)} times", "one or more finite times of at least 0 s")
         if self.order not in ("random", "cyclic"):
