@@ -1,15 +1,13 @@
 """Buses: many signals in one wire, by name."""
 
-import inspect
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from simdl import Block, Input, ModelError, Output
-from simdl.methods import OutputsMethod
+from simdl.methods import OutputsMethod, reading
 from simdl.port import Formula, Port, Signal
 
 
@@ -55,7 +53,8 @@ class Bus(Block):
             field.shape = field.shape or ()  # a field without a shape is a number
         shown = BusOutput(cls)
         shown.__set_name__(cls, "bus")
-        cls.bus, cls.pack = shown, OutputsMethod(packing(fields), (shown,))
+        cls.bus, cls.pack = shown, OutputsMethod(reading(packed, fields), (shown,))
+        cls.pack.__set_name__(cls, "pack")
         super().__init_subclass__(**options)
 
     @classmethod
@@ -93,16 +92,10 @@ class Bus(Block):
         return BusFormula(cls, "getitem", signal, slice(0, None))
 
 
-def packing(fields: list[str]) -> Callable[..., Tensor]:
-    """A method that reads these fields and puts them into one vector of floats."""
-
-    def pack(self, **values: Tensor) -> Tensor:
-        parts = [value.reshape(len(value), -1) for value in values.values()]
-        return torch.cat([part if part.is_floating_point() else part.double() for part in parts], dim=1)
-
-    named = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("self", *fields)]
-    pack.__dict__["__signature__"] = inspect.Signature(named)
-    return pack
+def packed(bus: Bus, fields: dict[str, Tensor]) -> Tensor:
+    """The values of a bus's fields in one vector of floats."""
+    parts = [value.reshape(len(value), -1) for value in fields.values()]
+    return torch.cat([part if part.is_floating_point() else part.double() for part in parts], dim=1)
 
 
 class BusInput(Input):

@@ -1,14 +1,13 @@
 """Finite state machines: supervisors, sequences, fallback logic. Every lane is in a state of its own."""
 
-import inspect
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from simdl import Block, ModelError, Output, State, tick
+from simdl import Block, ModelError, Output, State
 from simdl.blocks.transitions import Chart, memory
-from simdl.methods import Tick
+from simdl.methods import Tick, reading
 from simdl.port import Signal
 
 
@@ -54,14 +53,8 @@ class StateMachine(Block):
         for name in chart.kept:
             setattr(cls, f"last_{name}", memory(getattr(cls, name), f"last_{name}"))
 
-        def step(self, **values):
-            return self._step(values)
-
         states = [n for kind in reversed(cls.__mro__) for n, d in vars(kind).items() if isinstance(d, State)]
-        names = ("self", *dict.fromkeys(("t", *states, *chart.names())))
-        parameters = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in names]
-        step.__dict__.update(__signature__=inspect.Signature(parameters), parts=chart.parts())
-        cls.step = tick(step)
+        cls.step = Tick(reading(cls._step, dict.fromkeys(("t", *states, *chart.names())), chart.parts()))
         super().__init_subclass__(**options)
 
     def within(self, *states: str) -> Signal:

@@ -58,11 +58,15 @@ class Hit(Method):
     its own.
 
     wake: names of inputs from held outputs that give the time of a further hit, ns; none if not after the last one.
+    few: it is given the lanes alone that are due; else it may be given all, and what it returns of others is dropped.
+
+    Beside what `hit` says it may return `failed`, a mapping from places of lanes that fail to the reason.
     """
 
     kind = "hit"
     first: float | str = 0.0
     wake: tuple[str, ...] = ()
+    few = False
 
 
 class Edges(Method):
@@ -183,8 +187,10 @@ def crossing(function: Function | None = None, /, *, rest: State | None = None) 
     return Crossing(function, rest)
 
 
-def reading(method: Callable[[Any, dict[str, Any]], Any], names: Iterable[str]) -> Function:
-    """A method whose signature says that it reads these names; it is given their values in a dict."""
+def reading(method: Callable[[Any, dict[str, Any]], Any], names: Iterable[str], parts: Iterable[Any] = ()) -> Function:
+    """A method whose signature says that it reads these names; it is given their values in a dict.
+
+    parts: functions and values that it is put together of; a model's hash counts their text, and that of `method`."""
 
     def step(self: Any, *args: Any, **values: Any) -> Any:
         return method(self, {**dict(zip(names, args)), **values})
@@ -192,5 +198,5 @@ def reading(method: Callable[[Any, dict[str, Any]], Any], names: Iterable[str]) 
     names = list(names)
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = [inspect.Parameter(name, kind) for name in ("self", *names)]
-    step.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    step.__dict__.update(__signature__=inspect.Signature(parameters), parts=(method, *parts))
     return step
