@@ -1,7 +1,8 @@
 """PyTorch modules as blocks that tick, with their model cards.
 
     network, recurrent     Network, Recurrent: ports, normalisation, hidden state as declared state
-    plan, ports, window    what a network's class declares; how values become what a module takes
+    plan, trial            what a network's class declares, and whether the module fits it
+    ports, window          how values become what a module takes
     call, layers           calling a module over lanes bit for bit the same; looking into it
     recurrence             finding and stepping the state of a recurrent module
     stepped, described     Stepped: a module that is given its states; files that simdl exported, opened again

@@ -16,8 +16,9 @@ from simdl.networks.call import Call, Mode, is_traced, kind_of
 from simdl.networks.guard import check_card
 from simdl.networks.layers import refuse_dropout, static_lanes, tapped
 from simdl.networks.layout import Layout
-from simdl.networks.plan import BROKEN, Plan, plan_layouts, plan_ports, plan_taps, try_module
+from simdl.networks.plan import BROKEN, Plan, plan_layouts, plan_ports, plan_taps
 from simdl.networks.ports import Ins, Outs, Scaling, is_array, run_dtype, split_result, stacked
+from simdl.networks.trial import try_module
 from simdl.networks.window import Window
 from simdl.port import Port
 
