@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from simdl.errors import RunError
+from simdl.learn.frozen import Frozen, frozen_parts, held
 from simdl.learn.history import History
 from simdl.learn.interrupt import requests
 from simdl.learn.loss import Loss, mse
 from simdl.learn.objective import Objective
 from simdl.learn.run import Augment, OnEpoch, Run
 from simdl.learn.schedule import Schedule, named_schedule
-from simdl.learn.source import Data, as_source
+from simdl.learn.source import Data, as_source, split
+from simdl.networks.layout import Layout
 from simdl.progress import progress as progress_bar
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
@@ -27,9 +30,11 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 def fit(
     module: nn.Module,
     train: Data,
-    validate: Data | None = None,
+    validate: Data | float | None = None,
     *,
     loss: Loss = mse,
+    layout: Layout | None = None,
+    frozen: Frozen | Sequence[Frozen] = (),
     epochs: int | None = None,
     seconds: float | None = None,
     batch: int = 64,
@@ -52,8 +57,16 @@ def fit(
     """Train `module` in place and leave the best weights in it: those of the epoch with the smallest validation loss.
 
     Data: `Sequences`, `Windows`, a tuple of tensors (inputs, targets[, mask]) with rows first, or a torch Dataset with
-    a length (through `workers` processes). It ends after `epochs`, after `seconds` of training, or after `patience`
-    epochs without a better validation loss; at least one of the first two must be given.
+    a length (through `workers` processes). validate: data, or a part of the rows, chosen by the seed and not trained
+    on: 0.2 is `split(train, 0.2, seed)`. Targets are as the module's results or, for losses of classes such as
+    torch.nn.functional.cross_entropy, numbers of classes: whole, (rows,) for (rows, classes), (rows, time) for (rows,
+    time, classes), (rows, h, w) for (rows, classes, h, w). It ends after `epochs`, after `seconds` of training, or
+    after `patience` epochs without a better validation loss; at least one of the first two must be given.
+
+    layout: how inputs are scaled, resized and turned for the module, as that of the Network in the loop does it; uint8
+    pictures become 0 … 1. frozen: parts that stay as they are, with the statistics of their batch normalisation: paths
+    ("backbone"), parts, or types (nn.BatchNorm2d). They are in evaluation mode and not trained; parameters that ask for
+    no gradient are not trained either.
 
     Recurrent modules: with `truncation`, `forward(x, state) -> (y, state)` is called on pieces of that many samples
     (truncated backpropagation; one optimiser step a piece; the state goes on, its gradient does not). `warmup` samples
@@ -61,7 +74,7 @@ def fit(
     tuple is otherwise taken at its first element.
 
     `schedule` is a function of progress in [0, 1] that multiplies the rate. `clip` bounds the gradient's norm.
-    `augment(batch, generator)` changes training batches. `on_epoch(row, module)`, called in
+    `augment(batch, generator)` changes training batches, before `layout`. `on_epoch(row, module)`, called in
     evaluation mode without gradients, may return numbers to log, or True to stop.
 
     With `checkpoint`, a folder gets log.jsonl, best.safetensors and, at every epoch's end and `save_every` seconds,
@@ -89,42 +102,47 @@ def fit(
             raise RunError("fit", f"{name}={number!r}", "a number above 0")
     if type(warmup) is not int or warmup < 0:
         raise RunError("fit", f"warmup={warmup!r}", "a number of samples, at least 0")
+    held_out: Data | None
+    if isinstance(validate, int | float):
+        train, held_out = split(train, validate, seed)
+    else:
+        held_out = validate
     source = as_source(train, workers)
     if not len(source):
         raise RunError("fit", "no training data", "at least one row")
-    run = Run(
-        Objective(module, loss, truncation, warmup), source, None if validate is None else as_source(validate, workers),
-        _optimizer(optimizer, module, rate), named_schedule(schedule), batch, epochs, seconds, patience, clip, augment,
-        tuple(on_epoch) if isinstance(on_epoch, Sequence) else (on_epoch,),
-        None if checkpoint is None else Path(checkpoint), save_every, seed,
-    )  # fmt: skip
-    before = module.training
-    run.open(resume)
-    total = float(epochs) if epochs is not None else float(seconds or 0.0)
-    try:
-        with torch.random.fork_rng(devices=[run.device] if run.device.type == "cuda" else []):
-            with requests() as request, progress_bar("training", total, progress) as bar:
-                return run.go(request, bar)
-    finally:
-        run.close()
-        module.train(before)
+    objective = Objective(module, loss, truncation, warmup, layout)
+    objective = replace(objective, frozen=frozen_parts(module, frozen))
+    with held(module, objective.frozen):
+        run = Run(
+            objective, source, None if held_out is None else as_source(held_out, workers),
+            _optimizer(optimizer, module, rate), named_schedule(schedule), batch, epochs, seconds, patience, clip,
+            augment, tuple(on_epoch) if isinstance(on_epoch, Sequence) else (on_epoch,),
+            None if checkpoint is None else Path(checkpoint), save_every, seed,
+        )  # fmt: skip
+        run.open(resume)
+        total = float(epochs) if epochs is not None else float(seconds or 0.0)
+        try:
+            with torch.random.fork_rng(devices=[run.device] if run.device.type == "cuda" else []):
+                with requests() as request, progress_bar("training", total, progress) as bar:
+                    return run.go(request, bar)
+        finally:
+            run.close()
 
 
 def evaluate(
-    module: nn.Module, data: Data, *, loss: Loss = mse, batch: int = 256, truncation: int | None = None, warmup: int = 0
-) -> float:
+    module: nn.Module, data: Data, *, loss: Loss = mse, layout: Layout | None = None, batch: int = 256,
+    truncation: int | None = None, warmup: int = 0,
+) -> float:  # fmt: skip
     """The mean loss over all elements that count, in evaluation mode, without gradients. Words as for `fit`."""
-    before = module.training
-    try:
-        return Objective(module, loss, truncation, warmup).mean(as_source(data), batch)
-    finally:
-        module.train(before)
+    objective = Objective(module, loss, truncation, warmup, layout)
+    with held(module, {}):
+        return objective.mean(as_source(data), batch)
 
 
 def _optimizer(optimizer: str | MakeOptimizer, module: nn.Module, rate: float) -> torch.optim.Optimizer:
     parameters = [p for p in module.parameters() if p.requires_grad]
     if not parameters:
-        raise RunError("fit", "the module has no parameters to train", "at least one with requires_grad")
+        raise RunError("fit", "the module has no parameters to train", "at least one with requires_grad, not frozen")
     if not isinstance(optimizer, str):
         return optimizer(parameters)
     if optimizer not in OPTIMIZERS:

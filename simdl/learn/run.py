@@ -18,6 +18,7 @@ from simdl.data.jsonl import dumps
 from simdl.errors import RunError
 from simdl.learn.checkpoint import clone_state, load_checkpoint, random_state, restore_random_state, save_checkpoint
 from simdl.learn.history import Epoch, History
+from simdl.learn.identity import named
 from simdl.learn.interrupt import Interrupted, Request
 from simdl.learn.objective import Objective
 from simdl.learn.schedule import Schedule
@@ -109,8 +110,10 @@ class Run:
         words = {
             "module": {name: f"{tuple(v.shape)} {v.dtype}" for name, v in self.module.state_dict().items()},
             "optimizer": f"{type(self.optimizer).__name__} at {self.rates} {defaults}",
-            "loss": _named(objective.loss), "schedule": _named(self.schedule), "batch": self.batch, "clip": self.clip,
-            "truncation": objective.truncation, "warmup": objective.warmup, "augment": _named(self.augment),
+            "loss": named(objective.loss), "schedule": named(self.schedule), "batch": self.batch, "clip": self.clip,
+            "truncation": objective.truncation, "warmup": objective.warmup, "augment": named(self.augment),
+            "layout": objective.layout, "frozen": ", ".join(objective.frozen) or None,
+            "not trained": ", ".join(n for n, p in self.module.named_parameters() if not p.requires_grad) or None,
             "seed": self.seed, "training data": source_fingerprint(self.train),
             "validation data": self.validate and source_fingerprint(self.validate),
         }  # fmt: skip
@@ -120,9 +123,9 @@ class Run:
         state = load_checkpoint(path)
         was = state["settings"]
         changed = [
-            f"{name}: {_short(was.get(name, ''))} there, {_short(now)} now"
+            f"{name}: {_short(was.get(name, 'None'))} there, {_short(now)} now"
             for name, now in self.settings.items()
-            if was.get(name) != now
+            if was.get(name, "None") != now
         ]
         if changed:
             raise RunError(
@@ -200,7 +203,7 @@ class Run:
 
     def _train_epoch(self, request: Request, bar: Progress) -> bool:
         """The batches of this epoch that are not done yet. False when asked to stop before its end."""
-        self.module.train()
+        self.objective.train()
         if self.position == 0:  # dropout and the like: by seed and epoch, whatever ran before
             torch.manual_seed(_mix(self.seed, self.epoch))
         elif self.random is not None:
@@ -309,12 +312,6 @@ class Run:
 def _mix(*numbers: int) -> int:
     """One seed of several numbers, of which the first may be any."""
     return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:8], "little") >> 1
-
-
-def _named(thing: object) -> str:
-    if isinstance(thing, nn.Module) or not hasattr(thing, "__qualname__"):
-        return repr(thing)
-    return f"{getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', '')}"
 
 
 def _short(text: str) -> str:
