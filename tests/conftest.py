@@ -13,6 +13,10 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from tests import exporters
+
+exporters.read_once()
+
 # Two workers with as many threads each as the machine has cores are slower than two with one.
 torch.set_num_threads(1)
 
