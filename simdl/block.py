@@ -314,6 +314,10 @@ class Block(Declared):
         `set=` says goes before them."""
         return {}
 
+    def lane_failures(self, ids: Tensor, seed: int) -> Mapping[int, str]:
+        """Which of a run's lanes cannot begin, by their place in `ids`, and why: they fail at t = 0."""
+        return {}
+
     def remarks(self) -> Sequence[str]:
         """What `describe()` says of this block beside its schedule, a line each: casts, what is done to its inputs."""
         return ()

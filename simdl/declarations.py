@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from simdl.errors import ModelError
-from simdl.port import Formula, Kind, Number, Port, Signal
+from simdl.port import Kind, Number, Port, Signal, ports_of
 
 if TYPE_CHECKING:
     from simdl.block import Declared
@@ -39,7 +39,7 @@ DTYPES: dict[str, torch.dtype] = {
 RESERVED = frozenset(
     "self t dt next path period rate offset latency stream name declared methods settings clock latency_ns drive "
     "parent label wires faults conditions built children describe leaves modules parameters state_dict "
-    "load_state_dict to lane_settings remarks".split()
+    "load_state_dict to lane_settings lane_failures remarks".split()
 )
 
 
@@ -154,6 +154,7 @@ class State(_Readable):
     """
 
     kind: Kind = "state"
+    keeps = ""  # what is wrong when it is not finite, where that is not the state itself
 
     def __init__(
         self,
@@ -214,8 +215,7 @@ class Param(Declaration):
     def check(self, value: Any, where: str) -> None:
         """Raise ModelError for what is not a number, an array of numbers or a formula of parameters, within limits."""
         if isinstance(value, Signal):
-            ports = (value,) if isinstance(value, Port) else value.ports() if isinstance(value, Formula) else ()
-            if any(port.kind != "param" for port in ports):
+            if any(port.kind != "param" for port in ports_of(value)):
                 raise ModelError(
                     where,
                     f"{value} is a signal",

@@ -6,6 +6,7 @@ SimdlError
 │   ├── LoopError        outputs that depend on themselves at one instant
 │   └── ProbeError       a method that mixes lanes, mutates, or is impure
 ├── RunError             a run that cannot start or go on
+│   ├── LaneError        one lane that cannot: it fails, and the others go on
 │   ├── CompileError     a C compiler that is absent or fails; the run can go on in torch
 │   └── LoweringError    what the native engine cannot lower to C: it then runs in torch
 ├── RequirementError     a requirement that cannot be read or checked
@@ -91,6 +92,10 @@ class ProbeError(ModelError):
 
 class RunError(SimdlError):
     """A run that cannot start or go on."""
+
+
+class LaneError(RunError):
+    """A lane that cannot go on: raised by what runs in one lane, it ends that lane and no other."""
 
 
 class LoweringError(RunError):

@@ -90,7 +90,7 @@ class Prepared:
                         self.simulator.model.labels(path))  # fmt: skip
             for path, key, t, kind, unit in self._signals
         }
-        status = launch.status()
+        status = simulator.state.status | launch.status()
         simulator.raise_if_strict(status)
         return Run(
             simulator.model, traces, seconds(self.end), simulator.lanes, simulator.setup.seed, "native", status,

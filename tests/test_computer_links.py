@@ -8,24 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from simdl import RK4, Block, Diagram, Input, Output, State, derivative, simulate, stack
+from simdl import RK4, Diagram, Input, Output, simulate, stack
 from simdl.blocks import PI, Gain, Hold
 from simdl.computer import CAN, TDMA, Frames, Ideal, Link, Loss, Processor, SwitchedEthernet, Task, Traffic
 from simdl.errors import ModelError
+from tests.computer_loop import Lag
 
 ENGINES = ("torch", "native")
 STEP = RK4(max_step="5 ms")
 BETWEEN = "1.0001 ms"  # a grid without the instants at which messages arrive: there a trace has the value before
-
-
-class Lag(Block):
-    """y' = u - y."""
-
-    u, y = Input(), State(0.0)
-
-    @derivative(y)
-    def motion(self, y, u):
-        return u - y
 
 
 class Loop(Diagram):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from simdl import RK4, Block, Diagram, Input, Output, State, derivative, simulate, tick
-from simdl.blocks import PI, Gain, UnitDelay
+from simdl import RK4, Block, Diagram, Input, Output, simulate, tick
+from simdl.blocks import Gain, UnitDelay
 from simdl.computer import (
     Compute,
     Computer,
@@ -27,29 +27,13 @@ from simdl.computer import (
 from simdl.computer.accelerator import Accelerator
 from simdl.engine.simulator import Simulator
 from simdl.errors import ModelError, RunError
+from tests.computer_loop import Lag, Loop
 
 STEP = RK4(max_step="10 ms")
 
 
-class Lag(Block):
-    """y' = u - y."""
-
-    u, y = Input(), State(1.0)
-
-    @derivative(y)
-    def motion(self, y, u):
-        return u - y
-
-
-class Loop(Diagram):
-    y, u = Output(), Output()
-
-    def __init__(self, latency: str | None = None) -> None:
-        self.plant = Lag()
-        self.pi = PI(period="20 ms", latency=latency)
-        self.pi.e = 1.5 - self.plant.y
-        self.plant.u = self.pi.u
-        self.y, self.u = self.plant.y, self.pi.u
+def loop(latency: str | None = None) -> Loop:
+    return Loop(latency, start=1.0, wanted=1.5)
 
 
 def cpu() -> Processor:
@@ -66,16 +50,16 @@ def steady(time) -> Computer:
 
 
 def test_jobs_of_constant_length_are_a_latency() -> None:
-    found = simulate(steady("7 ms").on(Loop(), live=True), until=1, every=0.011, lanes=2)["y"].values
-    wanted = simulate(Loop("7 ms"), until=1, every=0.011, lanes=2)["y"].values
+    found = simulate(steady("7 ms").on(loop(), live=True), until=1, every=0.011, lanes=2)["y"].values
+    wanted = simulate(loop("7 ms"), until=1, every=0.011, lanes=2)["y"].values
     assert torch.allclose(found, wanted, rtol=0, atol=1e-9)
 
 
 def test_random_times_are_those_that_are_computed_before() -> None:
     computer = steady(Uniform("1 ms", "15 ms"))
     options = dict(until=1, every=0.011, lanes=3, seed=7)
-    live = simulate(computer.on(Loop(), live=True), **options)["y"].values
-    replayed = simulate(computer.on(Loop(), horizon=1), **options)["y"].values
+    live = simulate(computer.on(loop(), live=True), **options)["y"].values
+    replayed = simulate(computer.on(loop(), horizon=1), **options)["y"].values
     assert torch.allclose(live, replayed, rtol=0, atol=1e-9)
 
 
@@ -85,7 +69,7 @@ class Triggered(Diagram):
     y, u = Output(), Output()
 
     def __init__(self) -> None:
-        self.plant = Lag()
+        self.plant = Lag(start=1.0)
         self.detector = Gain(k=1.0)
         self.detector.u = self.plant.y
         self.controller = Gain(k=-2.0)
@@ -146,7 +130,7 @@ def test_an_early_exit_takes_less_time_when_the_value_is_easy() -> None:
         yield Write("pi")
 
     computer = Computer([Task("control", cpu(), period="20 ms", body=body, runs=["pi"])])
-    model = computer.on(Loop(), live=True)
+    model = computer.on(loop(), live=True)
     run = simulate(model, until=2, record=["pi.u", "pi.captured", "pi_age.age"], every="1 ms")
     t, captured, u = run["pi.u"].t.numpy(), run["pi.captured"].values[0].numpy(), run["pi.u"].values[0].numpy()
     assert np.allclose(run["pi_age.age"].values[0].numpy(), t - captured, rtol=0, atol=1e-9)
@@ -186,7 +170,7 @@ def test_a_job_that_reads_several_blocks_is_told_of_each() -> None:
         y = Output()
 
         def __init__(self) -> None:
-            self.plant = Lag()
+            self.plant = Lag(start=1.0)
             self.a, self.b = UnitDelay(period="20 ms"), Gain(k=3.0)
             self.a.u = self.plant.y
             self.b.u = self.plant.y
@@ -206,7 +190,7 @@ def test_a_job_that_reads_several_blocks_is_told_of_each() -> None:
 
 
 def test_a_pickled_model_runs_alike() -> None:
-    model = Computer([Task("control", cpu(), period="20 ms", execution="5 ms", runs=["pi"])]).on(Loop(), live=True)
+    model = Computer([Task("control", cpu(), period="20 ms", execution="5 ms", runs=["pi"])]).on(loop(), live=True)
     again = pickle.loads(pickle.dumps(model))
     assert torch.equal(simulate(again, until=0.5)["y"].values, simulate(model, until=0.5)["y"].values)
 
@@ -221,9 +205,9 @@ def test_more_jobs_under_way_than_there_is_room_for_are_refused() -> None:
 
     computer = Computer([Task("control", cpu(), period="20 ms", body=body, runs=["pi"], instances=8)])
     with pytest.raises(RunError, match="pending"):
-        simulate(computer.on(Loop(), live=True, pending=2), until=0.5)
+        simulate(computer.on(loop(), live=True, pending=2), until=0.5, strict=True)
     with pytest.raises(ModelError, match="horizon"):
-        computer.on(Loop())
+        computer.on(loop())
 
 
 class Shape(Block):
@@ -256,7 +240,7 @@ class Sight(Diagram):
     y = Output()
 
     def __init__(self) -> None:
-        self.plant, self.eye, self.alone = Lag(), Eye(), Shape(period="20 ms")
+        self.plant, self.eye, self.alone = Lag(start=1.0), Eye(), Shape(period="20 ms")
         self.plant.u, self.eye.u, self.alone.u = 0.0, self.plant.y, self.plant.y
         self.y = self.plant.y
 
@@ -313,9 +297,9 @@ def loaded() -> Computer:
 
 def test_the_loop_is_not_woken_for_what_it_cannot_see() -> None:
     options = dict(until=0.4, every=0.011, lanes=2, seed=3)
-    model = loaded().on(Loop(), live=True)
+    model = loaded().on(loop(), live=True)
     live = simulate(model, **options)["y"].values
-    replayed = simulate(loaded().on(Loop(), horizon=1), **options)["y"].values
+    replayed = simulate(loaded().on(loop(), horizon=1), **options)["y"].values
     assert torch.allclose(live, replayed, rtol=0, atol=1e-9)
     schedule, known = schedule_of(model, lane=1, seed=3), loaded().schedule(until=0.4, seed=3, lane=1)
     late = [job.end for job in known.of("control")][:-1]
@@ -331,13 +315,13 @@ def test_a_task_that_reads_what_another_one_runs_is_refused() -> None:
 
     tasks = [*loaded().tasks, Task("spy", Processor("s"), arrivals=["30 ms"], body=spy)]
     with pytest.raises(RunError, match="a task that does not run it"):
-        simulate(Computer(tasks, live=True).on(Loop()), until=0.1)
+        simulate(Computer(tasks, live=True).on(loop()), until=0.1)
     with pytest.raises(ModelError, match="live computer"):
-        schedule_of(Loop())
+        schedule_of(loop())
 
 
 def test_histories_are_kept_as_long_as_the_simulators_of_their_lanes() -> None:
-    model = steady("7 ms").on(Loop(), live=True)
+    model = steady("7 ms").on(loop(), live=True)
     history = type(model.computers)._live.history
     first = Simulator(model, lanes=2, seed=1)
     first.run_until(0.1)

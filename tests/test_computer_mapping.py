@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from simdl import (
+    RK4,
     Block,
     Diagram,
     Input,
@@ -20,7 +21,6 @@ from simdl import (
     State,
     Uniform,
     always,
-    derivative,
     monte_carlo,
     output,
     simulate,
@@ -32,30 +32,10 @@ from simdl.computer.replay import Replay
 from simdl.engine.simulator import Simulator
 from simdl.errors import ModelError, RunError
 from simdl.networks import Network
+from tests.computer_loop import Lag, Loop
 
 ENGINES = ("torch", "native")
 PERIOD = 20_000_000
-
-
-class Lag(Block):
-    """y' = u - y."""
-
-    u, y = Input(), State(0.0)
-
-    @derivative(y)
-    def motion(self, y, u):
-        return u - y
-
-
-class Loop(Diagram):
-    y, u = Output(), Output()
-
-    def __init__(self, latency: str | None = None) -> None:
-        self.plant = Lag()
-        self.pi = PI(period="20 ms", latency=latency)
-        self.pi.e = 1.0 - self.plant.y
-        self.plant.u = self.pi.u
-        self.y, self.u = self.plant.y, self.pi.u
 
 
 def regular(name: str, count: int, delay: int) -> Replay:
@@ -70,6 +50,7 @@ class Spread:
 
     name: str
     deterministic: bool = False
+    period: int = PERIOD
 
     def under_way(self, name: str) -> int:
         return 2
@@ -77,11 +58,16 @@ class Spread:
     def placed(self):
         return {self.name: (0.0, 0.0)}
 
+    def task(self, name: str) -> str:
+        return ""
+
     def schedule(self, until: int, seed: int = 0, lane: int = 0):
-        reads = np.arange(until // PERIOD + 1) * PERIOD
-        draw = np.random.default_rng((seed, lane)).integers(1, PERIOD, len(reads))
+        reads = np.arange(until // self.period + 1) * self.period
+        draw = np.random.default_rng((seed, lane)).integers(1, self.period, len(reads))
 
         class Schedule:
+            drawn = True
+
             def accesses(self, name):
                 return reads, reads + draw, np.arange(len(reads))
 
@@ -162,6 +148,34 @@ def test_both_engines_agree() -> None:
     model = place(Loop(), Spread("pi"), horizon=2)
     runs = [simulate(model, until=1, every=0.01, lanes=9, engine=engine)["y"].values for engine in ENGINES]
     assert torch.allclose(*runs, rtol=0, atol=1e-12)
+
+
+def test_long_tables_are_replayed_natively_bit_for_bit() -> None:
+    """1000 s at 1 kHz: a million jobs in each lane, of which the last ones are run."""
+
+    class Fast(Diagram):
+        y = Output()
+
+        def __init__(self) -> None:
+            self.plant, self.pi = Lag(), PI(period="1 ms")
+            self.pi.e = torch.pi - self.plant.y
+            self.plant.u = self.pi.u
+            self.y = self.plant.y
+
+    model = place(Fast(), Spread("pi", period=1_000_000), horizon=1000)
+    begun = {"pi.job_number": 999_000, "pi.write_number": 999_000}  # as if all before had been done
+    native, eager = (
+        simulate(model, until=0.2, lanes=2, seed=6, set=begun, engine=engine, solver=RK4(max_step="1 ms"))
+        for engine in ("native", "torch")
+    )
+    assert native.engine == "native" and native.final["pi.job_number"].min() > 999_150
+    for key, value in native.final.items():
+        assert torch.equal(value, eager.final[key]), key
+    rows = model.pi.lane_settings(torch.arange(2), 6)
+    last = int(native.final["pi.job_number"][1])
+    assert rows["waits"].shape == (2, 1_250_017)
+    times = rows["begin"][1] + rows["waits"][1, 999_000:999_400].cumsum(0)
+    assert last == 999_000 + 1 + int((times <= 200_000_000).sum())
 
 
 class Noisy(Block):

@@ -187,7 +187,7 @@ def test_what_a_process_raises_names_the_block_the_lane_and_the_time() -> None:
             self.y = self.line.y
 
     with pytest.raises(RunError, match=r"line: lane 0.*\n?.*ValueError: jammed, at t = 0.5 s"):
-        simulate(Broken(), until=1)
+        simulate(Broken(), until=1, strict=True)
 
 
 def test_wrong_names_are_refused_with_the_right_ones() -> None:
@@ -203,6 +203,6 @@ def test_wrong_names_are_refused_with_the_right_ones() -> None:
             self.y = self.line.count
 
     with pytest.raises(RunError, match="there are count"):
-        simulate(Wrong(), until=1)
+        simulate(Wrong(), until=1, strict=True)
     with pytest.raises(ModelError, match="function"):
         Process(3, outputs="y")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from simdl import RK4, Block, Diagram, Input, Output, State, derivative
+from simdl import RK4, Diagram, Output
 from simdl.blocks import Gain
 from simdl.computer import (
     EDF,
@@ -33,6 +33,7 @@ from simdl.computer.analysis import Demand, blocked, response_times
 from simdl.computer.plot import gantt
 from simdl.engine.simulator import Simulator
 from simdl.errors import ModelError, RunError
+from tests.computer_loop import Lag
 
 matplotlib.use("Agg")
 
@@ -258,12 +259,26 @@ def test_the_bound_is_reached():
     of = [Demand("t0", 20, 2, 20, 0), Demand("t1", 20, 7, 20, 1), Demand("t2", 20, 1, 20, 2)]
     held = {"t0": {"lock": 2}, "t1": {"lock": 7, "mine": 9}, "t2": {"lock": 1}}
     assert [one.blocking for one in blocked(of, held, "ceiling")] == [7, 1, 0]
-    assert [one.blocking for one in blocked(of, held, "inheritance")] == [7, 1, 0]
+    assert [one.blocking for one in blocked(of, held, "inheritance")] == [8, 1, 0]
     assert response_times(blocked(of, held, "ceiling")) == {"t0": 9, "t1": 10, "t2": 10}
     with pytest.raises(ModelError, match="protocol"):
         blocked(of, held, "none")
     with pytest.raises(ModelError, match="t9"):
         blocked(of, {"t9": {}}, "ceiling")
+
+
+def test_a_lock_that_is_handed_over_holds_up_a_second_section():
+    """t0 waits for t2, which has the lock, and again for t1, to which it is handed as t0 leaves its first section."""
+    cpu, lock = Processor("cpu"), Lock("lock", protocol="inheritance")
+    twice = (Acquire(lock), 1, Release(lock), Acquire(lock), 1, Release(lock))
+    history = Computer([
+        once("t0", cpu, 2, 0, *twice), once("t1", cpu, 1, 1, Acquire(lock), 3, Release(lock)),
+        once("t2", cpu, 0, 2, Acquire(lock), 3, Release(lock)),
+    ]).schedule("20 ns")  # fmt: skip
+    assert history.responses("t0").tolist() == [1 + 1 + 3 + 1]
+    of = [Demand("t0", 20, 2, 20, 0), Demand("t1", 20, 3, 20, 1), Demand("t2", 20, 3, 20, 2)]
+    held = {"t0": {"lock": 1}, "t1": {"lock": 3}, "t2": {"lock": 3}}
+    assert response_times(blocked(of, held, "inheritance"))["t0"] == 8
 
 
 def test_mail_comes_in_order_with_the_time_at_which_it_was_put():
@@ -326,23 +341,13 @@ def test_an_event_wakes_everybody_who_waits_and_is_not_kept():
     assert ends(history) == {"w0": 6, "w1": 6, "w2": 21, "gate": 21, "after": 6}
 
 
-class Lag(Block):
-    """y' = u - y."""
-
-    u, y = Input(), State(1.0)
-
-    @derivative(y)
-    def motion(self, y, u):
-        return u - y
-
-
 class Two(Diagram):
     """A detector and a controller whose tasks share what the detector has seen."""
 
     y = Output()
 
     def __init__(self) -> None:
-        self.plant = Lag()
+        self.plant = Lag(start=1.0)
         self.detector, self.controller = Gain(k=1.0), Gain(k=-2.0)
         self.detector.u = self.plant.y
         self.controller.u = self.plant.y

@@ -118,6 +118,7 @@ class Graph:
             node.first = method.first  # type: ignore[attr-defined]
             sources = [self.flat.sources.get((path, name)) for name in method.wake]  # type: ignore[attr-defined]
             node.wake = tuple(source for source in sources if isinstance(source, str))
+            node.few = method.few  # type: ignore[attr-defined]
             self.hits.append(self._add(node))
         for method in block.methods("output"):
             self._add(

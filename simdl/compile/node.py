@@ -57,6 +57,7 @@ class Node:
     condition: int = -1
     smooth: bool = False  # changes between instants
     wake: tuple[str, ...] = ()  # of a hit: the keys of the values that give further times, ns
+    few: bool = False  # of a hit: it is given the lanes alone that are due
     first: float | str = 0.0  # of a hit: its first time in seconds, or the name of the parameter that gives it in ns
 
     @property

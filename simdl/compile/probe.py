@@ -406,6 +406,8 @@ def results(node: Node, returned: Any) -> dict[str, Any]:
             )
         found: dict[str, Any] = {}
         for name, value in returned.items():
+            if kind == "hit" and name == "failed":
+                continue
             if kind == "hit" and name == "next":
                 found["next"] = value
             elif name not in node.names:

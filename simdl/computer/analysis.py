@@ -122,7 +122,8 @@ def blocked(of: Sequence[Demand], sections: Mapping[str, Mapping[str, int]], pro
 
     "ceiling" (immediate priority ceiling): one hold of a less urgent task, of a lock that this task or a more urgent
     one uses. "inheritance" (Sha, Rajkumar & Lehoczky 1990, for holds that are not nested): one for each less urgent
-    task, and one for each such lock, whichever is less in all.
+    task. Their other bound, one for each such lock, is of locks that are free until a job that waited runs: here a lock
+    is handed over, and whoever has it may hold up a second section of the same job.
     """
     if protocol not in ("ceiling", "inheritance"):
         raise ModelError("blocked", f"protocol={protocol!r}", '"ceiling" or "inheritance"; without one no bound exists')
@@ -140,9 +141,7 @@ def _held_up(mine: Demand, of: Sequence[Demand], sections: Mapping[str, Mapping[
     if protocol == "ceiling":
         return max(holds.values(), default=0)
     tasks = {task for task, _ in holds}
-    by_task = sum(max(ns for (task, _), ns in holds.items() if task == one) for one in tasks)
-    by_lock = sum(max((ns for (_, lock), ns in holds.items() if lock == one), default=0) for one in locks)
-    return min(by_task, by_lock)
+    return sum(max(ns for (task, _), ns in holds.items() if task == one) for one in tasks)
 
 
 def _jobs(one: Demand, t: int) -> int:

@@ -17,7 +17,7 @@ from simdl.computer.edge import watch
 from simdl.computer.mapped import NEVER, Placement, Timetable, become_mapped
 from simdl.declarations import Input, Output
 from simdl.diagram import Diagram
-from simdl.errors import ModelError, RunError
+from simdl.errors import LaneError, ModelError, RunError
 from simdl.methods import OutputMethod, output, tick
 from simdl.port import Formula, Port
 from simdl.slots.copying import copied
@@ -31,11 +31,17 @@ if TYPE_CHECKING:
     Times = NDArray[np.int64]
 
 Whole = TypeVar("Whole", bound=Diagram)
+TRIED = 4  # lanes of which one must have a schedule
 SPARE = 16  # entries of a table beyond those that lane 0 needs, where their number is random
 
 
 class Accessed(Protocol):
     """The schedule of one lane, as far as a diagram sees it."""
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the lane or the seed had a part in it."""
+        ...
 
     def accesses(self, name: str) -> tuple[Times, Times, Times]:
         """When the blocks `name` are read and written, ns, and which read each write shows."""
@@ -44,6 +50,8 @@ class Accessed(Protocol):
 
 class Placed(Protocol):
     def placed(self) -> Mapping[str, tuple[float, float]]: ...
+
+    def task(self, name: str) -> str: ...
 
 
 class Scheduler(Protocol):
@@ -62,6 +70,10 @@ class Scheduler(Protocol):
 
     def placed(self) -> Mapping[str, tuple[float, float]]:
         """The names of what tasks run -> drift and offset (s) of the clock of their processor."""
+        ...
+
+    def task(self, name: str) -> str:
+        """The task that runs what is named, if there is one."""
         ...
 
 
@@ -87,7 +99,11 @@ class Releases(Block):
 
 @dataclass
 class Timetables:
-    """The times of mapped blocks for the lanes of a run, computed once for all blocks."""
+    """The times of mapped blocks for the lanes of a run, computed once for all blocks.
+
+    Where neither lane nor seed had a part in the schedules of the first two lanes, and they are equal, all lanes have
+    that one.
+    """
 
     scheduler: Scheduler
     horizon: int | None  # ns
@@ -95,48 +111,78 @@ class Timetables:
     lengths: dict[str, tuple[int, int]] = field(default_factory=dict)
     immediate: frozenset[str] = frozenset()
     pending: dict[str, int] = field(default_factory=dict)
-    _kept: tuple[Any, dict[str, dict[str, Tensor]]] | None = None
+    _kept: tuple[Any, dict[str, dict[str, Tensor]], dict[int, str]] | None = None
 
     def tables(self, path: str, ids: Tensor, seed: int) -> Mapping[str, Tensor]:
+        return self._known(ids, seed)[0][self.names[path]]
+
+    def failures(self, ids: Tensor, seed: int) -> Mapping[int, str]:
+        """The lanes, by place, whose schedule ends in an error, and which."""
+        return self._known(ids, seed)[1]
+
+    def _known(self, ids: Tensor, seed: int) -> tuple[dict[str, dict[str, Tensor]], dict[int, str]]:
         numbers = ids.tolist()
         key = (seed, tuple(numbers))
         if self._kept is None or self._kept[0] != key:
             with torch.device("cpu"):  # wherever the run is
-                self._kept = (key, self._computed(numbers, seed))
-        return self._kept[1][self.names[path]]
+                self._kept = (key, *self._computed(numbers, seed))
+        return self._kept[1:]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_kept": None}
 
-    def _computed(self, ids: list[int], seed: int) -> dict[str, dict[str, Tensor]]:
-        lanes = ids[:1] if self.scheduler.deterministic else ids
-        end = self.horizon or 0
-        schedules = [self.scheduler.schedule(end, seed, lane) for lane in lanes]
+    def _computed(self, ids: list[int], seed: int) -> tuple[dict[str, dict[str, Tensor]], dict[int, str]]:
+        rows: list[dict[str, dict[str, Times]]] = []
+        failed: dict[int, str] = {}
+        drawn = False
+        for place, lane in enumerate(ids):
+            try:
+                schedule = self.scheduler.schedule(self.horizon or 0, seed, lane)
+                rows.append({name: self._rows(name, schedule, lane) for name in self.names.values()})
+            except LaneError as error:
+                if self.scheduler.deterministic:
+                    raise
+                failed[place] = f"{error.where}: {error.found}"
+                rows.append({name: self._never(name) for name in self.names.values()})
+                continue
+            drawn = drawn or schedule.drawn
+            if self.scheduler.deterministic or place == 1 and not failed and not drawn and _equal(*rows):
+                del rows[1:]
+                break
         found: dict[str, dict[str, Tensor]] = {}
         for name in dict.fromkeys(self.names.values()):
-            rows = [self._rows(name, one, lane) for one, lane in zip(schedules, lanes)]
-            stacked = {key: torch.as_tensor(np.stack([row[key] for row in rows])) for key in rows[0]}
+            stacked = {key: torch.as_tensor(np.stack([row[name][key] for row in rows])) for key in rows[0][name]}
             found[name] = {key: value.expand(len(ids), *value.shape[1:]) for key, value in stacked.items()}
-        return found
+        return found, failed
+
+    def _never(self, name: str) -> dict[str, Times]:
+        """The times of a lane that has no job."""
+        none = np.zeros(0, dtype=np.int64)
+        jobs, shown = self.lengths[name]
+        found = {"begin": _first(none), "waits": _waits(none, jobs)}
+        if name in self.immediate:
+            return found
+        nothing = _waits(none, shown)
+        return {**found, "write_begin": _first(none), "write_waits": nothing, "written": nothing}
 
     def _rows(self, name: str, schedule: Accessed, lane: int) -> dict[str, Times]:
         reads, writes, source = checked(schedule.accesses(name), name)
         jobs, shown = self.lengths[name]
         where = f"{name}: lane {lane}"
         if len(reads) > jobs or len(writes) > shown:
-            raise RunError(where, f"{len(reads)} jobs and {len(writes)} writes", f"at most {jobs} and {shown}",
-                           "on(diagram, most=...) makes room for more")  # fmt: skip
+            found_text = f"{len(reads)} jobs and {len(writes)} writes, and room for {jobs} and {shown}"
+            raise LaneError(where, found_text, "fewer", "on(diagram, most=...) makes room for more")
         found = {"begin": _first(reads), "waits": _waits(reads, jobs)}
         if name in self.immediate:
             if not np.array_equal(reads, writes):
-                raise RunError(where, "jobs that take time, and none of them does in lane 0", "one or the other",
-                               "give the task an execution time of at least 1 ns")  # fmt: skip
+                raise LaneError(where, "jobs that take time, and none of them does in lane 0", "one or the other",
+                                "give the task an execution time of at least 1 ns")  # fmt: skip
             return found
         if in_flight(reads, writes, source) > self.pending[name]:
-            found_text = f"{in_flight(reads, writes, source)} jobs under way at once"
-            raise RunError(where, found_text, f"at most {self.pending[name]}", "on(diagram, pending=...)")
+            found_text = f"{in_flight(reads, writes, source)} jobs under way at once, and room for {self.pending[name]}"
+            raise LaneError(where, found_text, "fewer", "on(diagram, pending=...)")
         if bool((writes == reads[source]).any()):
-            raise RunError(where, "a job that takes no time among others that do", "at least 1 ns for every job")
+            raise LaneError(where, "a job that takes no time among others that do", "at least 1 ns for every job")
         which = np.full(shown, NEVER, dtype=np.int64)
         which[: len(source)] = source
         return {**found, "write_begin": _first(writes), "write_waits": _waits(writes, shown), "written": which}
@@ -167,6 +213,8 @@ def place(
 
     horizon: how long it can run; the schedule of every lane is computed to there before it runs. most: room for jobs of
     a block in a lane, where their number is random; pending: how many of them may be under way at once.
+    A lane whose schedule ends in an error, as a body raises, fails at t = 0. Where all lanes have one schedule, and
+    where it is so in each of the first four, the error is raised at once.
     Raises ModelError naming every block that cannot be run by a task, and why.
     """
     end = nanoseconds(horizon, "horizon")
@@ -174,7 +222,7 @@ def place(
     made = copied(diagram)
     blocks = {block.path: block for block in made.leaves()}
     names = _assigned(scheduler, model, blocks)
-    sample = scheduler.schedule(end, 0, 0)
+    sample = _sample(scheduler, end)
     timetables = Timetables(scheduler, end, names)
     for name in dict.fromkeys(names.values()):
         reads, writes, source = checked(sample.accesses(name), name)
@@ -190,9 +238,21 @@ def place(
     for path, name in names.items():
         jobs, shown = timetables.lengths[name]
         placed = _placement(path, blocks[path], model, timetables, scheduler.placed()[name], timetables.pending[name])
-        _map(blocks[path], replace(placed, immediate=name in timetables.immediate, jobs=jobs, writes=shown))
+        by = _by(scheduler, name)
+        _map(blocks[path], replace(placed, immediate=name in timetables.immediate, jobs=jobs, writes=shown, by=by))
     compile_model(made)
     return made
+
+
+def _sample(scheduler: Scheduler, end: int) -> Accessed:
+    """The schedule of the first lane that has one, of a few. Raises LaneError where none of them has."""
+    for lane in range(TRIED):
+        try:
+            return scheduler.schedule(end, 0, lane)
+        except LaneError:
+            if scheduler.deterministic or lane == TRIED - 1:
+                raise
+    raise AssertionError("a lane is tried")
 
 
 def place_live(diagram: Whole, computer: Computer, pending: int = 8) -> Whole:
@@ -223,7 +283,7 @@ def place_live(diagram: Whole, computer: Computer, pending: int = 8) -> Whole:
     for path, name in names.items():
         block, k = blocks[path], live.names.index(name)
         placed = _placement(path, block, model, live, computer.placed()[name], pending)
-        _map(block, replace(placed, live=True))
+        _map(block, replace(placed, live=True, by=_by(computer, name)))
         for port_name in ("started", "shown", "which"):
             block.wires[port_name] = Port(computers, f"{port_name}{k}", "output")
     compile_model(made)
@@ -266,6 +326,11 @@ def _placement(
         period=clock.period if clock is not None else 0.0, drift=moved[0], shift=moved[1],
         initial=vars(block).pop("_initial", {}),
     )  # fmt: skip
+
+
+def _by(scheduler: Placed, name: str) -> str:
+    task = scheduler.task(name)
+    return f" of task {task}" if task else ""
 
 
 def _within(block: Block, outputs: list[str]) -> tuple[str, ...]:
@@ -364,6 +429,10 @@ def _timing(clock: Clock) -> dict[str, Any]:
     if clock.rational:
         return {"rate": Fraction(SECOND * clock.denominator, clock.numerator), "offset": Fraction(clock.offset, SECOND)}
     return {"period": Fraction(clock.numerator, SECOND), "offset": Fraction(clock.offset, SECOND)}
+
+
+def _equal(one: Mapping[str, Mapping[str, Times]], two: Mapping[str, Mapping[str, Times]]) -> bool:
+    return all(np.array_equal(value, two[name][key]) for name, row in one.items() for key, value in row.items())
 
 
 def _first(times: Times) -> Times:

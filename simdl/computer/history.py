@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from simdl.clock import FOREVER, SECOND
-from simdl.errors import RunError
+from simdl.errors import LaneError, RunError
 
 Look = Callable[[int], Any]
 """The present value of the k-th thing that a program may read."""
@@ -36,6 +36,7 @@ class Track:
         self.latest: dict[int, Any] = {}
         self.at = 0
         self.program: Program | None = None  # at the entry `at`
+        self.failed: Program | None = None  # one that has raised
         self.shown: tuple[Shown, int] = ((), 0)
 
     def find(self, parent: int, ns: int, look: Look) -> int:
@@ -118,7 +119,7 @@ class History:
             return (following, *track.shown)
         if program is None or track.at != entry:
             program = self._replayed(lane, seed, track, entry)
-        track.program = None  # one that raises is not gone on with
+        track.program, track.failed = None, program  # one that raises is not gone on with
         read: dict[int, Any] = {}
 
         def noted(k: int) -> Any:
@@ -128,7 +129,7 @@ class History:
 
         track.shown = program.advance(ns, noted)
         track.at = following if following >= 0 else track.add(entry, ns, read)
-        track.program = program
+        track.program, track.failed = program, None
         return (track.at, *track.shown)
 
     def _replayed(self, lane: int, seed: int, track: Track, entry: int) -> Program:
@@ -142,13 +143,13 @@ class History:
 
 def stepped(
     history: History, values: Mapping[str, Tensor], columns: Sequence[Tensor], stamps: Sequence[Tensor] = ()
-) -> tuple[Tensor, list[Shown], dict[str, Tensor]]:
+) -> tuple[Tensor, list[Shown], dict[str, Any]]:
     """Let the programs of the lanes that are due go on.
 
     A program's time is 0 where its lane begins, and where it begins again after a reset. columns: what they may look
     at, lanes first; stamps: times of the run, ns, at which lanes are due before the time they said, looked at after the
-    columns as times of the program. Returns which lanes it were, what each shows, and `entry`, `due`, `begun` and
-    `next` of all lanes.
+    columns as times of the program. Returns which lanes have gone on, what each shows, and `entry`, `due`, `begun` and
+    `next` of all lanes, with `failed` where programs have raised a LaneError: these show nothing, and wake no more.
     """
     t, entry, due = values["t"], values["entry"], values["due"]
     now = torch.round(t * SECOND).to(torch.int64)
@@ -160,17 +161,27 @@ def stepped(
     own = now - begun
     rows = torch.stack([lanes, values["lane"][lanes], values["of_seed"][lanes], entry[lanes], own[lanes]], 1).tolist()
     columns = [one.detach() for one in (*columns, *(stamp - begun for stamp in stamps))]
-    found = [history.advance(lane, seed, number, ns, lambda k, i=i: plain(columns[k][i]))  # type: ignore[misc]
-             for i, lane, seed, number, ns in rows]  # fmt: skip
+    found: list[tuple[int, Shown, int]] = []
+    failed: dict[int, str] = {}
+    for i, lane, seed, number, ns in rows:
+        try:
+            found.append(history.advance(lane, seed, number, ns, lambda k, i=i: plain(columns[k][i])))  # type: ignore[misc]
+        except LaneError as error:
+            failed[i] = f"{error.where}: {error.found}"
+            found.append((number, (), FOREVER))
     new = torch.tensor([(number, later) for number, _, later in found], dtype=torch.int64, device=t.device)
     new = new.reshape(-1, 2)
     later = torch.where(new[:, 1] >= FOREVER, FOREVER, new[:, 1] + begun[lanes])
     following = due.index_copy(0, lanes, later)
     wait = (following - now).double() / SECOND
-    state = {
+    state: dict[str, Any] = {
         "entry": entry.index_copy(0, lanes, new[:, 0]), "due": following, "begun": begun,
         "next": torch.where(following >= FOREVER, torch.full_like(wait, torch.inf), wait),
     }  # fmt: skip
+    if failed:
+        state["failed"] = failed
+        good = [place for place, row in enumerate(rows) if row[0] not in failed]
+        lanes, found = lanes[good], [found[place] for place in good]
     return lanes, [shown for _, shown, _ in found], state
 
 

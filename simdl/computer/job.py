@@ -62,6 +62,11 @@ class Job:
         return None if self.end is None else self.end - self.arrival
 
     @property
+    def where(self) -> str:
+        """What errors call it."""
+        return f"lane {self.kernel.lane}: task {self.task.name}: job {self.index}"
+
+    @property
     def now(self) -> int:
         """The time, ns."""
         return self.kernel.now
@@ -77,7 +82,7 @@ class Job:
         Raises RunError where the computer does not run beside a loop.
         """
         if not self.kernel.live:
-            raise RunError(f"task {self.task.name}: job {self.index}", f"value({name!r}) before a loop runs",
+            raise RunError(self.where, f"value({name!r}) before a loop runs",
                            "a loop that tells it",
                            "it needs live=True: Computer(tasks, live=True).on(diagram)")  # fmt: skip
         if name not in self.kernel.values:

@@ -31,11 +31,13 @@ from simdl.computer.instructions import (
 )
 from simdl.computer.job import Job
 from simdl.computer.queue import Jobs
+from simdl.computer.raised import raised
 from simdl.computer.schedule import Access, Schedule
 from simdl.computer.sharing import Sharing
 from simdl.computer.task import resume
 from simdl.computer.times import Distribution
-from simdl.errors import RunError
+from simdl.computer.untold import Untold
+from simdl.errors import LaneError, RunError
 
 if TYPE_CHECKING:
     from simdl.computer.computer import Computer
@@ -63,7 +65,8 @@ class Kernel:
     """
 
     def __init__(self, computer: Computer, seed: int, lane: int, live: bool = False) -> None:
-        self.computer, self.seed, self.lane, self.live = computer, seed, lane, live
+        self.computer, self._seed, self._lane, self.live = computer, seed, lane, live
+        self.drawn = False  # whether anything has asked for the lane or the seed: all lanes are alike otherwise
         self.env = simpy.Environment()
         self.now = 0
         self.jobs: list[Job] = []
@@ -87,6 +90,18 @@ class Kernel:
             if queue.task.trigger is not None:
                 self.triggered.setdefault(queue.task.trigger, []).append(queue)
             queue.next()
+
+    @property
+    def seed(self) -> int:
+        """The seed of the run."""
+        self.drawn = True
+        return self._seed
+
+    @property
+    def lane(self) -> int:
+        """The number of the lane."""
+        self.drawn = True
+        return self._lane
 
     # timers and instants
 
@@ -187,7 +202,7 @@ class Kernel:
         streams = {d.name: d.streams for d in self.devices.values() if d.streams is not None}
         return Schedule(end, self.jobs, tracks, devices, self.messages, self.reads, self.writes,
                         self.sharing.holds(end), self.sharing.waits(end), levels, self.computer.tasks,
-                        streams)  # fmt: skip
+                        streams, self.drawn)  # fmt: skip
 
     # jobs
 
@@ -198,15 +213,20 @@ class Kernel:
             job.ordinal += 1
             return queue.draw(f"time.{job.ordinal}", time, job.index)
         if callable(time):
-            found = time(job)
-            finite = isinstance(found, float) and math.isfinite(found)
-            ns = round(found * SECOND) if finite else nanoseconds(found, f"task {job.task.name}: job {job.index}")
+            try:
+                found = time(job)
+                finite = isinstance(found, float) and math.isfinite(found)
+                ns = round(found * SECOND) if finite else nanoseconds(found, "its time")
+            except RunError:
+                raise
+            except Exception as error:
+                raise raised(job.where, "the function of its time", error, f"at {self.now} ns", "catch it") from error
         elif time in self._fixed:
             return self._fixed[time]
         else:
             ns = self._fixed[time] = nanoseconds(time, job.task.name)
         if ns < 0:
-            raise RunError(f"task {job.task.name}", f"a time of {ns} ns in job {job.index}", "at least 0")
+            raise LaneError(job.where, f"a time of {ns} ns, at {self.now} ns", "at least 0")
         return ns
 
     def execution(self, job: Job) -> int:
@@ -240,6 +260,8 @@ class Kernel:
                 if self.live:
                     self.asked, self.asked_for = job, names
                     return
+                untold = tuple(Untold(job, name) for name in names)
+                answer = untold[0] if len(untold) == 1 else untold
             elif isinstance(step, Write):
                 for block in step.blocks or job.task.runs:
                     self.publish(job, block, self._captured(job, block))

@@ -13,8 +13,9 @@ from simdl.block import Block, Declared
 from simdl.clock import FOREVER
 from simdl.computer.edge import Edge
 from simdl.computer.history import History, Look, Shown, stepped
+from simdl.computer.raised import raised
 from simdl.declarations import Input, Output, Param, State
-from simdl.errors import ModelError, RunError
+from simdl.errors import LaneError, ModelError, RunError, SimdlError
 from simdl.methods import Hit, reading
 
 if TYPE_CHECKING:
@@ -65,7 +66,17 @@ class LiveLane:
         self.ahead = False  # whether it said a time up to which nothing can be seen, beyond what happens next
 
     def advance(self, ns: int, look: Look) -> tuple[Shown, int]:
-        """Go on to ns; look: at the values that blocks gave when they were last read, then at the times of edges."""
+        """Go on to ns; look: at the values that blocks gave when they were last read, then at the times of edges.
+
+        Raises LaneError where a body or a policy raises."""
+        try:
+            return self._advance(ns, look)
+        except SimdlError:
+            raise
+        except Exception as error:
+            raise raised(self.where, "its computer", error, f"at {self.kernel.now} ns", "catch it") from error
+
+    def _advance(self, ns: int, look: Look) -> tuple[Shown, int]:
         kernel, first = self.kernel, self.live.told.count
         if kernel.asked is not None:
             self.ahead = False
@@ -113,8 +124,9 @@ class LiveLane:
                 self.reads[one.block] += 1
                 continue
             if self.reads[one.block] - one.number > self.live.pending:
-                raise RunError(f"{self.where}: {one.block}", f"{self.reads[one.block] - one.number} jobs under way",
-                               f"at most {self.live.pending}", "on(diagram, pending=...)")  # fmt: skip
+                found = f"{self.reads[one.block] - one.number} jobs under way, and room for {self.live.pending}"
+                raise LaneError(f"{self.where}: {one.block}", f"{found} pending, at {self.kernel.now} ns", "fewer",
+                                "on(diagram, pending=...)")  # fmt: skip
             self.shown[at + 1], self.shown[at + 2] = ns, one.number
 
 
@@ -146,6 +158,9 @@ class Live:
     def tables(self, path: str, ids: Tensor, seed: int) -> Mapping[str, Tensor]:
         return {}
 
+    def failures(self, ids: Tensor, seed: int) -> Mapping[int, str]:
+        return {}
+
     def block(self) -> Block:
         """The block that runs the computers: inputs v0, v1, … are the outputs of the blocks that tasks run, e0, e1, …
         when each edge was last seen; outputs say when each name was last read and shown, ns."""
@@ -166,7 +181,7 @@ def showing(tasks: Sequence[Task]) -> frozenset[str]:
 
 
 def schedule_of(diagram: Declared, lane: int = 0, seed: int = 0) -> Schedule:
-    """What the computer of a lane did in the latest run of a diagram with a live computer.
+    """What the computer of a lane did in the latest run of a diagram with a live computer, or until the lane failed.
 
     Raises ModelError for a diagram without one, or a lane that has not run since.
     """
@@ -174,10 +189,11 @@ def schedule_of(diagram: Declared, lane: int = 0, seed: int = 0) -> Schedule:
     if not found:
         raise ModelError("schedule_of", f"{diagram}", "a diagram with a live computer", "Computer(live=True).on(...)")
     track = found[0].history.tracks.get((lane, seed))
-    if track is None or not isinstance(track.program, LiveLane):
+    program = None if track is None else track.program or track.failed
+    if not isinstance(program, LiveLane):
         ran = sorted(found[0].history.tracks)
         raise ModelError("schedule_of", f"lane {lane}, seed {seed}", "one that has run", names=list(map(str, ran)))
-    return track.program.kernel.schedule()
+    return program.kernel.schedule()
 
 
 def _class_of(live: Live) -> Callable[[], Block]:
@@ -189,7 +205,7 @@ def _class_of(live: Live) -> Callable[[], Block]:
         outputs[f"shown{k}"] = Output((), dtype="int64", initial=UNSEEN)
         outputs[f"which{k}"] = Output((), dtype="int64", initial=0)
 
-    def wake(self: Block, values: dict[str, Tensor]) -> dict[str, Tensor]:
+    def wake(self: Block, values: dict[str, Tensor]) -> dict[str, Any]:
         stamps = [values[name] for name in edges]
         lanes, shown, state = stepped(live.history, values, [values[name] for name in inputs], stamps)
         kept = values["kept"]
@@ -201,7 +217,7 @@ def _class_of(live: Live) -> Callable[[], Block]:
         return {**dict(zip(outputs, kept.unbind(1))), "kept": kept, **state}
 
     method = Hit(reading(wake, [*inputs, *edges, "kept", "entry", "due", "begun", "lane", "of_seed", "t"]))
-    method.wake = tuple(edges)
+    method.wake, method.few = tuple(edges), True
     body: dict[str, Any] = {
         **inputs, **edges, **outputs,
         "kept": State([UNSEEN, UNSEEN, 0] * len(live.names), dtype="int64"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from simdl.computer.policy import FixedPriority
 from simdl.computer.waiting import Waiting
-from simdl.errors import ModelError, RunError
+from simdl.errors import LaneError, ModelError, RunError
 
 if TYPE_CHECKING:
     from simdl.computer.job import Job
@@ -138,7 +138,7 @@ class Holding:
                            f"ceiling={job.task.priority}")  # fmt: skip
 
     def _deadlock(self, job: Job) -> None:
-        """Raises RunError when everybody whom a waiting job waits for waits for a lock too, for good."""
+        """Raises LaneError when everybody whom a waiting job waits for waits for a lock too, for good."""
         chain, known = [job], {job}
         for one in chain:
             waits = None if one.waiting is None else one.waiting.of
@@ -148,7 +148,7 @@ class Holding:
             chain += dict.fromkeys(new)
             known.update(new)
         said = [f"{_named(one)} holds {_listed(one)} and waits for {one.waiting.name!r}" for one in chain if one.held]
-        raise RunError(self._where(), f"deadlock: {'; '.join(said)}", "locks taken in the same order by every task",
+        raise LaneError(self._where(), f"deadlock: {'; '.join(said)}", "locks taken in the same order by every task",
                        'one order, or protocol="ceiling"')  # fmt: skip
 
 

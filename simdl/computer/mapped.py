@@ -22,7 +22,7 @@ from torch import Tensor
 
 from simdl.block import Block
 from simdl.clock import SECOND
-from simdl.declarations import Declaration, Input, Inputs, Noise, Output, Param, State, as_tensor
+from simdl.declarations import Declaration, Input, Inputs, Noise, Output, Param, State
 from simdl.methods import Hit, Method, OutputMethod, reading
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ class Timetable(Protocol):
 
     def tables(self, path: str, ids: Tensor, seed: int) -> Mapping[str, Tensor]: ...
 
+    def failures(self, ids: Tensor, seed: int) -> Mapping[int, str]: ...
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -53,7 +55,7 @@ class Placement:
     the run's float type; within: outputs that other blocks of the same job read at once; jobs, writes: the lengths of
     the tables; pending: how many jobs may be on their way; period: the nominal time between jobs, s; drift, shift:
     local time is t * (1 + drift) + shift. live: a block says the times as the loop goes; there are no tables.
-    initial: what outputs show before the first write, where it is not what they declare.
+    initial: what outputs show before the first write, where it is not what they declare. by: " of task x".
     """
 
     path: str
@@ -70,6 +72,7 @@ class Placement:
     shift: float = 0.0
     live: bool = False
     initial: Mapping[str, Any] = field(default_factory=dict)
+    by: str = ""
 
 
 def become_mapped(block: Block, placement: Placement) -> Block:
@@ -111,7 +114,7 @@ def _namespace(cls: type[Block], placement: Placement) -> dict[str, Any]:
         job = Hit(reading(parts.at_once, [*reads, "job_number", "waits", "t"]), tuple(outputs.values()))
         job.first = "begin"
         return {**body, **within, "job": job, **_common(cls, placement)}
-    kept = {f"{name}_pending": _kept(one, placement) for name, one in outputs.items()}
+    kept = {f"{name}_pending": _kept(name, one, placement) for name, one in outputs.items()}
     captured = Output((), unit="s", dtype="float64", doc="when the inputs of what is shown were read")
     begins = [*reads, *kept, "read_at", "job_number", "t", *(["started"] if placement.live else [])]
     shows = [*kept, "read_at", "write_number"]
@@ -119,7 +122,7 @@ def _namespace(cls: type[Block], placement: Placement) -> dict[str, Any]:
     job = Hit(reading(parts.begin, [*begins, *times[0]]), tuple(within.values()))
     publish = Hit(reading(parts.publish, [*shows, *times[1]]), (*outputs.values(), captured))
     if placement.live:
-        job.wake, publish.wake = ("started",), ("shown",)
+        job.wake, publish.wake, job.few = ("started",), ("shown",), True
         job.first = publish.first = math.inf
     else:
         job.first, publish.first = "begin", "write_begin"
@@ -134,7 +137,7 @@ def _namespace(cls: type[Block], placement: Placement) -> dict[str, Any]:
 
 def _common(cls: type[Block], placement: Placement) -> dict[str, Any]:
     return {
-        "lane_settings": _lane_settings, "until_ns": property(_until_ns),
+        "lane_settings": _lane_settings, "lane_failures": _lane_failures, "until_ns": property(_until_ns),
         "__reduce__": _reduce, "__module__": cls.__module__, "__doc__": cls.__doc__,
         "__qualname__": cls.__qualname__, "_mapped_from": cls,
     }  # fmt: skip
@@ -142,7 +145,7 @@ def _common(cls: type[Block], placement: Placement) -> dict[str, Any]:
 
 def _tables(placement: Placement) -> dict[str, Declaration]:
     def table(length: int, doc: str) -> Param:
-        return Param(torch.full((length,), NEVER), shape=(length,), dtype="int64", doc=doc)
+        return Param(torch.tensor(NEVER).expand(length), shape=(length,), dtype="int64", doc=doc)
 
     found: dict[str, Declaration] = {
         "begin": Param(NEVER, dtype="int64", doc="the first time of a job, ns; -1 for never"),
@@ -163,12 +166,13 @@ def _like(one: Output) -> Output:
     return made
 
 
-def _kept(one: Output, placement: Placement) -> State:
+def _kept(name: str, one: Output, placement: Placement) -> State:
     shape = tuple(one.shape or ())
     ring = shape if placement.pending == 1 else (placement.pending, *shape)
     first = torch.as_tensor(one.initial).expand(shape)
     made = State(first.expand(ring).clone() if ring else first, shape=ring, doc="computed and not shown yet")
     made.dtype = one.dtype
+    made.keeps = f"{placement.path}.{name}, which a job{placement.by} has computed,"
     return made
 
 
@@ -197,18 +201,6 @@ class _Parts:
                 found |= dict(zip(method.returns, result))
         return found
 
-    def due(self, block: Any, values: dict[str, Any]) -> dict[str, Tensor]:
-        """As `evaluate`, of the lanes whose job reads now; in live mode few of them do so at one time."""
-        lanes = len(values["t"])
-        rows = (values["started"] == torch.round(values["t"] * SECOND).to(torch.int64)).nonzero()[:, 0]
-        if len(rows) in (0, lanes):
-            return self.evaluate(block, values)
-        some = {name: tuple(v[rows] for v in value) if isinstance(value, tuple) else value[rows]
-                for name, value in values.items()}  # fmt: skip
-        found = {name: as_tensor(value) for name, value in self.evaluate(block, some).items()}
-        return {name: value.new_zeros(lanes, *value.shape[1:]).index_copy(0, rows, value)
-                if value.ndim and len(value) == len(rows) else value for name, value in found.items()}  # fmt: skip
-
     def within(self, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {f"{name}_of_job": found[name] for name in self.placement.within}
 
@@ -218,7 +210,7 @@ class _Parts:
         return {**found, **self.within(found), "job_number": k + 1, "next": _seconds(_entry(values["waits"], k))}
 
     def begin(self, block: Any, values: dict[str, Any]) -> dict[str, Tensor]:
-        found = self.due(block, values) if self.placement.live else self.evaluate(block, values)
+        found = self.evaluate(block, values)
         k = values["job_number"]
         new = {name: found[name] for name in self.states if name in found}
         for name in self.outputs:
@@ -264,6 +256,11 @@ def _seconds(wait: Tensor) -> Tensor:
 def _lane_settings(self: Any, ids: Tensor, seed: int) -> Mapping[str, Tensor]:
     placement: Placement = self._placement
     return placement.timetable.tables(placement.path, ids, seed)
+
+
+def _lane_failures(self: Any, ids: Tensor, seed: int) -> Mapping[int, str]:
+    placement: Placement = self._placement
+    return placement.timetable.failures(ids, seed)
 
 
 def _until_ns(self: Any) -> int | None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from simdl.block import Block
 from simdl.clock import FOREVER, SECOND, Duration, nanoseconds
 from simdl.computer.history import History, Look, Shown, plain, stepped
+from simdl.computer.raised import raised
 from simdl.declarations import Input, Output, Param, State
 from simdl.errors import ModelError, RunError
 from simdl.methods import Hit, reading
@@ -53,6 +54,8 @@ class Ports:
     def __setitem__(self, name: str, value: float) -> None:
         if name not in self._outputs:
             raise KeyError(f"no output {name!r}; there are {', '.join(self._outputs)}")
+        if not (math.isfinite(value) if isinstance(value, int | float) else np.isfinite(np.asarray(value)).all()):
+            raise ValueError(f"output {name!r} is set to {value}, which is not finite")
         self._outputs[name] = value
 
     def wait(self, condition: Callable[[Ports], bool]) -> simpy.Event:
@@ -108,8 +111,8 @@ class _Lane:
         except RunError:
             raise
         except Exception as error:
-            raise RunError(self.where, f"its process raised {type(error).__name__}: {error}, at t = {ns / SECOND:g} s",
-                           "a process that goes on", "catch it in the process") from error  # fmt: skip
+            when = f"at t = {ns / SECOND:g} s"
+            raise raised(self.where, "its process", error, when, "catch it in the process") from error
         outputs = tuple(ports._outputs[name] for name in block._outputs)
         later = _ns(env.peek())
         if block._every:
@@ -132,7 +135,7 @@ class Process(Block):
     runs in the torch engine. After a reset of its lane the process begins again, at env.now = 0. A snapshot holds the
     number of an entry in the history of what a lane has read: restoring one runs the process again from the start on
     what was read, which takes as long as its events take.
-    Raises RunError when a process raises.
+    A lane whose process raises, or drives an output to what is not finite, fails with the cause; the others go on.
 
     >>> def machine(env, ports):
     ...     while True:
@@ -227,7 +230,7 @@ def _declared(given: Any, kind: type[Input] | type[Output]) -> dict[str, Any]:
 def _namespace(inputs: Mapping[str, Input], outputs: Mapping[str, Output]) -> dict[str, Any]:
     shown = [*outputs]
 
-    def wake(self: Process, values: dict[str, Tensor]) -> dict[str, Tensor]:
+    def wake(self: Process, values: dict[str, Tensor]) -> dict[str, Any]:
         lanes, driven, state = stepped(self._history, values, [values[name] for name in inputs])
         kept = {}
         for k, name in enumerate(shown):
@@ -240,7 +243,8 @@ def _namespace(inputs: Mapping[str, Input], outputs: Mapping[str, Output]) -> di
     for name, one in outputs.items():
         kept[f"{name}_kept"] = State(one.initial, shape=one.shape or None, doc=f"{name} as last driven")
         kept[f"{name}_kept"].dtype = one.dtype
-    reads = [*inputs, *kept, "entry", "due", "begun", "lane", "of_seed", "t"]
+    woken = Hit(reading(wake, [*inputs, *kept, "entry", "due", "begun", "lane", "of_seed", "t"]), ())
+    woken.few = True
     return {
         **inputs, **outputs, **kept,
         "entry": State(0, dtype="int64", doc="the place in the history of what was read"),
@@ -248,5 +252,5 @@ def _namespace(inputs: Mapping[str, Input], outputs: Mapping[str, Output]) -> di
         "begun": State(0, dtype="int64", doc="when it began, ns: 0, or at the latest reset"),
         "lane": Param(0, dtype="int64", doc="the number of the lane"),
         "of_seed": Param(0, dtype="int64", doc="the seed of the run"),
-        "wake": Hit(reading(wake, reads), ()),
+        "wake": woken,
     }  # fmt: skip

@@ -34,6 +34,7 @@ class Replay:
     """
 
     deterministic = True
+    drawn = False
 
     def __init__(
         self, times: Mapping[str, tuple[Sequence[Duration], Sequence[Duration | None]]]
@@ -64,6 +65,9 @@ class Replay:
 
     def placed(self) -> Mapping[str, tuple[float, float]]:
         return dict.fromkeys(self.times, (0.0, 0.0))
+
+    def task(self, name: str) -> str:
+        return ""
 
     def on(self, diagram: Whole, horizon: Duration) -> Whole:
         """A copy of a diagram in which the recorded blocks run at the recorded times."""

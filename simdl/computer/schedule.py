@@ -40,7 +40,8 @@ class Schedule:
     jobs: in order of arrival. cores: name -> (job, from, to), the job None for a context switch; accelerators: name ->
     (stream, jobs, what, from, to); messages: in the order sent. holds, waits: (job, name, from, to), who held a lock,
     and who waited for a lock, a mailbox or an event. frequencies: of a core -> (from, Frequency). streams: of an
-    accelerator -> all it has. Asking for a task, a block or a device that does not exist is a RunError with the names.
+    accelerator -> all it has. drawn: whether the lane or the seed had a part in it.
+    Asking for a task, a block or a device that does not exist is a RunError with the names.
     """
 
     until: int
@@ -55,6 +56,7 @@ class Schedule:
     frequencies: Mapping[str, Sequence[tuple[int, Frequency]]] = field(default_factory=dict)
     tasks: Sequence[Task] = ()
     streams: Mapping[str, Sequence[object]] = field(default_factory=dict)
+    drawn: bool = True
 
     def accesses(self, name: str) -> tuple[Times, Times, Times]:
         """When a block is read (n,) and written (m,), ns, and the index of the read that each write shows (m,)."""

@@ -13,8 +13,9 @@ from simdl.clock import Clock, Duration, clock, nanoseconds
 from simdl.computer.edge import Edge
 from simdl.computer.instructions import Compute, Read, Write
 from simdl.computer.processor import Processor
+from simdl.computer.raised import raised
 from simdl.computer.times import Distribution
-from simdl.errors import ModelError, RunError, SimdlError
+from simdl.errors import ModelError, SimdlError
 
 if TYPE_CHECKING:
     from simdl.computer.instructions import Answer, Instruction, Time
@@ -176,15 +177,19 @@ def plain(job: Job) -> Iterator[Instruction]:
 def resume(job: Job, answer: Answer) -> Instruction | None:
     """The next instruction of a job, or None at its end."""
     try:
-        found: Instruction = job.body.send(answer)
+        found: Instruction = job.body.send(answer if answer is None or _told(job.body) else None)
         return found
     except StopIteration:
         return None
     except SimdlError:
         raise
     except Exception as error:
-        where, what = f"task {job.task.name}: job {job.index}", f"its body raised {type(error).__name__}: {error}"
-        if job.reads and not job.kernel.live and isinstance(error, TypeError | AttributeError):
-            raise RunError(where, f"{what}; a Read gives it None here", "a loop that tells it what it reads",
-                           "it needs live=True: Computer(tasks, live=True).on(diagram)") from error  # fmt: skip
-        raise RunError(where, f"{what}, at {job.now} ns", "a body that goes on", "catch it in the body") from error
+        raise raised(job.where, "its body", error, f"at {job.now} ns", "catch it in the body") from error
+
+
+def _told(body: Any) -> bool:
+    """Whether a body can be told a value: not where it yields from a tuple or a list."""
+    inner = body
+    while (further := getattr(inner, "gi_yieldfrom", None)) is not None:
+        inner = further
+    return hasattr(inner, "send")

@@ -24,6 +24,7 @@ class Evaluator:
 
     def __init__(self, setup: Setup) -> None:
         self.lanes, self.dtype, self.device = setup.lanes, setup.dtype, setup.device
+        self.failed: list[tuple[int, str]] = []  # lanes that nodes have given up since somebody asked, and why
         self.types: dict[str, torch.dtype] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         for key, value in setup.model.values.items():
@@ -36,8 +37,9 @@ class Evaluator:
         rows: the only lanes for which it is evaluated; the others get zeros.
         Raises RunError naming the block when its method fails."""
         if rows is not None:
-            few = {k: env[k].index_select(0, rows) for k in dict.fromkeys(node.keys)}
-            part = self.few(len(rows)).call(node, few)
+            few = self.few(len(rows))
+            part = few.call(node, {k: env[k].index_select(0, rows) for k in dict.fromkeys(node.keys)})
+            self.failed += [(int(rows[place]), why) for place, why in few.failed]
             return {k: v.new_zeros((self.lanes, *v.shape[1:])).index_copy(0, rows, v) for k, v in part.items()}
         args = {name: env[key] if type(key) is str else tuple(env[k] for k in key) for name, key in node.reads}
         try:
@@ -50,12 +52,15 @@ class Evaluator:
             ) from error
         if type(returned) is Tensor and len(node.writes) == 1:
             return {node.writes[0]: self.fit(node.writes[0], returned)}
-        return {key: self.fit(key, value) for key, value in results(node, returned).items()}
+        found = {key: self.fit(key, value) for key, value in results(node, returned).items()}
+        if node.kind == "hit":
+            self.failed += returned.get("failed", {}).items()
+        return found
 
     def few(self, lanes: int) -> Evaluator:
         """The same for so many lanes."""
         made = copy(self)
-        made.lanes = lanes
+        made.lanes, made.failed = lanes, []
         return made
 
     def fit(self, key: str, value: Any) -> Tensor:

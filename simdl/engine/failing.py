@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from simdl.clock import seconds
+from simdl.compile import Model
 from simdl.engine.evaluate import Env
 from simdl.engine.instant import _like
 from simdl.engine.state import State
@@ -23,6 +25,16 @@ class FailedLanes:
     def __init__(self, simulator: Simulator) -> None:
         self.simulator: Simulator = weakref.proxy(simulator)  # no cycle: a run is freed when it is let go
         self._base: Env = {}  # parameters and constants while frozen lanes compute on others' values
+
+    def begin(self, failed: Mapping[int, str]) -> None:
+        """Lanes that cannot begin have failed from the start."""
+        s = self.simulator
+        if not failed:
+            return
+        lanes = torch.zeros(s.setup.lanes, dtype=torch.bool, device=s.setup.device)
+        lanes[list(failed)] = True
+        s.state.frozen, s.state.status = lanes, {lane: (0.0, why) for lane, why in failed.items()}
+        s.raise_if_strict(s.state.status)
 
     def found(self, reasons: list[tuple[Tensor, str]]) -> Tensor | None:
         """The lanes that failed in this cycle and were not frozen before."""
@@ -65,9 +77,9 @@ class FailedLanes:
         new = s.state.map(lambda now, good: now if good is None else torch.where(_like(bad, now), good, now), saved)
         new.frozen, new.status = frozen, saved.status
         s.state = new
-        self._mend(bad, mark)
+        self.mend(bad, mark)
 
-    def _mend(self, bad: Tensor, mark: tuple[dict[str, int], int]) -> None:
+    def mend(self, bad: Tensor, mark: tuple[dict[str, int], int]) -> None:
         """Recorded values of the cycle in which a lane failed are its last good ones."""
         s = self.simulator
         for key, length in mark[0].items():
@@ -80,10 +92,10 @@ class FailedLanes:
         s = self.simulator
         for key, rows in s.instants.rows.items():
             if not bool(torch.isfinite(s.state.y[rows, lane]).all()):
-                return f"{key} is not finite"
+                return not_finite(s.model, key)
         for key, value in s.state.raw.items():
             if value.is_floating_point() and not bool(torch.isfinite(value[lane]).all()):
-                return f"{key.removesuffix('!')} is not finite"
+                return not_finite(s.model, key.removesuffix("!"))
         return "not finite"
 
     def substitute(self) -> int | None:
@@ -91,7 +103,7 @@ class FailedLanes:
         gradient is exactly zero and never NaN."""
         s = self.simulator
         state = s.state
-        if state.frozen is None or not s.grad:
+        if state.frozen is None or not s.grad or bool(state.frozen.all()):
             return None
         healthy = int((~state.frozen).nonzero()[0, 0])
         index = torch.where(state.frozen, healthy, torch.arange(s.setup.lanes, device=s.setup.device))
@@ -120,3 +132,9 @@ class FailedLanes:
         s.state = s.state.map(
             lambda now, good: now if good is None else torch.where(_like(frozen, now), good, now), saved
         )
+
+
+def not_finite(model: Model, key: str) -> str:
+    """Why a lane fails whose state is not finite: the state, or what it says that it keeps."""
+    declared = model.values[key].declaration
+    return f"{getattr(declared, 'keeps', '') or key} is not finite"

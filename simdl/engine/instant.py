@@ -236,9 +236,12 @@ class Instants:
             state.queues[node.path] = tuple(sorted(line, key=lambda entry: entry[0]))
 
     def _few(self, node: Node, due: Tensor | None) -> Tensor | None:
-        """The lanes that are due, where a hit with large values is due in less than half of them; else None, for all.
+        """The lanes that are due, of a hit that is given no others, or that has large values and is due in less than
+        half of them; else None, for all.
 
         Gathering and spreading rows costs more than a small block saves."""
+        if due is not None and node.few:
+            return None if bool(due.all()) else due.nonzero()[:, 0]
         if due is None or node.kind != "hit" or torch.is_grad_enabled() or due.device.type != "cpu":
             return None
         if node.path not in self._large:
@@ -247,6 +250,12 @@ class Instants:
         if not self._large[node.path] or 2 * int(due.sum()) >= self.setup.lanes:
             return None
         return due.nonzero()[:, 0]
+
+    def failures(self) -> list[tuple[Tensor, str]]:
+        """The lanes that hits have given up since this was asked last, and why."""
+        failed, self.evaluator.failed = self.evaluator.failed, []
+        place = torch.arange(self.setup.lanes, device=self.setup.device)
+        return [(place == lane, why) for lane, why in failed]
 
     def _schedule(
         self, node: Node, state: State, env: Env, ns: int, following: Tensor, mask: Tensor | None, commits: Env

@@ -305,6 +305,8 @@ class Walk:
         if clocks:
             state.y = self.y
             segments.instants.event(state, self.span.start, torch.where(due, in_seconds(now), 0.0), clocks)
+            for lanes, why in segments.instants.failures():
+                self._fail(lanes, why)
             self.span.refresh()
             if self.guarded is not None:
                 self.guarded.jump(torch.stack(list(clocks.values())).any(dim=0))

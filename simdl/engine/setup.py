@@ -37,6 +37,7 @@ class Setup:
     laned: set[str] = field(default_factory=set)  # keys that were given with a lane axis
     initial: dict[str, Tensor] = field(default_factory=dict)  # states set from outside
     inputs: dict[str, Source] = field(default_factory=dict)
+    failed: dict[int, str] = field(default_factory=dict)  # lanes that cannot begin, and why
 
     def type_of(self, value: Value) -> torch.dtype:
         return value.dtype or self.dtype
@@ -182,6 +183,7 @@ def prepare(
     for path, block in model.blocks.items():
         for name, given in block.lane_settings(setup.ids, seed).items():
             chosen.setdefault(f"{path}.{name}" if path else name, given)
+        setup.failed.update(block.lane_failures(setup.ids, seed))
     for key in model.params:
         _param(setup, key, chosen)
     for key, given in chosen.items():

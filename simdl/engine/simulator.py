@@ -95,6 +95,7 @@ class Simulator:
                 self.state.next_edge[i] = self.segments.edge_after(self.state, i, -1)
         self.uniform_edges = [i for i in range(len(self.model.graph.edges)) if i not in self.segments.lane_edges]
         self.failing = FailedLanes(self)
+        self.failing.begin(self.setup.failed)
         self.seen: Env = {}
         self.inputs = _Inputs(self)
         self.accuracy = math.nan
@@ -271,6 +272,8 @@ class Simulator:
                     self.failing.keep(saved)
                 elif saved.frozen is not None:
                     self.failing.hold(saved, saved.frozen)
+                if saved.ns < 0 and saved.frozen is not None:
+                    self.failing.mend(saved.frozen, mark)
                 if bad is None:
                     return
                 self.failing.freeze(bad, reasons, saved, mark)
@@ -302,7 +305,7 @@ class Simulator:
             if k is not None:
                 ticking[i] = k
         self.seen = self.instants.run(state, ns, ticking)
-        return reasons
+        return reasons + self.instants.failures()
 
     def _check_accuracy(self, start: Tensor, ns: int) -> None:
         """Repeat (the beginning of) a segment of lane 0 with half the step."""

@@ -163,6 +163,11 @@ class Body(Order):
         self.copy(v, lambda at, text: f"{name}[{at}][l] = {text};")
         return name
 
+    def indexed(self, v: Value, at: str) -> str:
+        """The C expression of an element at a place that differs between lanes: where it lies, or of a copy."""
+        source = v.args[0] if v.op == "view" and self.access(v) is None and (np.diff(v.attr.array) == 1).all() else v
+        return self.element(v, at) if self.access(source) is not None else f"{self.stored(v)}[{at}][l]"
+
     def copy(self, v: Value, sink: Callable[[str, str], str]) -> None:
         """Store every element of a value."""
         if not v.size:

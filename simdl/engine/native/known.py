@@ -16,6 +16,15 @@ from simdl.engine.native.sharing import seen_through, storage
 from simdl.engine.native.tables import Table
 from simdl.errors import LoweringError
 
+WIDE = 4096  # numbers of a lane from which on placeholder lanes share their memory
+
+
+def alike(tensor: Tensor, lanes: int) -> Tensor:
+    """A tensor (1, *shape) as one of so many lanes; a long table is not copied for each."""
+    if tensor.numel() > WIDE:
+        return tensor.expand(lanes, *tensor.shape[1:])
+    return tensor.repeat(lanes, *(1,) * (tensor.ndim - 1))
+
 
 class Known:
     """Tensors by identity. `where` names what an operation that cannot be lowered is in."""
@@ -42,7 +51,8 @@ class Known:
     def register(self, tensor: Tensor, name: str, level: int) -> Tensor:
         """A tensor (lanes, *shape) as an input of the program. Returns the tensor to use."""
         with self.paused():
-            fresh = tensor.clone(memory_format=torch.contiguous_format)
+            once = tensor.stride(0) == 0 and tensor[0].numel() > WIDE
+            fresh = tensor.expand(tensor.shape) if once else tensor.clone(memory_format=torch.contiguous_format)
             size = fresh[0].numel()
         value = self.graph.input(name, TYPES[fresh.dtype], size, level)
         self.put(fresh, Entry(value, tuple(fresh.shape), (0, 1, 1)))

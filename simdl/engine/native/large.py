@@ -120,9 +120,9 @@ def _take(body: Body, v: Value) -> None:
 
 
 def _pick(body: Body, v: Value) -> None:
-    wide, which, name = body.stored(v.args[0]), body.stored(v.args[1]), body.array(v)
-    body.lines.append(f"for (int e = 0; e < {v.size}; e++) LANES "
-                      f"{name}[e][l] = {wide}[e * {v.attr} + i_row({which}[e][l], {v.attr})][l];")  # fmt: skip
+    which, name = body.stored(v.args[1]), body.array(v)
+    found = body.indexed(v.args[0], f"(e * {v.attr} + i_row({which}[e][l], {v.attr}))")
+    body.lines.append(f"for (int e = 0; e < {v.size}; e++) LANES {name}[e][l] = {found};")
     body.places[v.index] = stored(name)
 
 

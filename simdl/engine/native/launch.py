@@ -15,6 +15,7 @@ from torch import Tensor
 from simdl.clock import seconds
 from simdl.engine.arguments import LESS, too_large
 from simdl.engine.crossing import BUDGET
+from simdl.engine.failing import not_finite
 from simdl.engine.native.ir import DTYPES
 from simdl.engine.native.lower import GROUPS
 from simdl.engine.native.memory import Array, Blocks, aligned, evaluated
@@ -412,7 +413,7 @@ class Launch:
         for name, slot in self.built.writer.layout.slots.items():
             if name.startswith("raw:") and slot.type in ("f8", "f4"):
                 names += [name[4:].removesuffix("!")] * slot.size
-        return f"{names[cause]} is not finite" if 0 <= cause < len(names) else "not finite"
+        return not_finite(self.model, names[cause]) if 0 <= cause < len(names) else "not finite"
 
 
 def in_main_thread() -> bool:

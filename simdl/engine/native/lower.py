@@ -18,6 +18,7 @@ from simdl.compile.node import ClockId
 from simdl.engine.evaluate import Env
 from simdl.engine.native.entry import Entry
 from simdl.engine.native.ir import INSTANT, LANE, STAGE, TYPES, Graph, Value
+from simdl.engine.native.known import alike
 from simdl.engine.native.lane_program import Program, Push
 from simdl.engine.native.placeholders import Given, TracedEvaluator, TracedInstants
 from simdl.engine.native.tracer import PRIMES, Table, Tracer
@@ -67,7 +68,7 @@ class Lowering:
         lanes = self.lanes
         setup = Setup(self.model, lanes, torch.arange(lanes), actual.dtype, torch.device("cpu"), actual.seed)
         setup.laned = set(actual.laned)
-        setup.params = {k: v[:1].detach().cpu().repeat(lanes, *(1,) * (v.ndim - 1)) for k, v in actual.params.items()}
+        setup.params = {k: alike(v[:1].detach().cpu(), lanes) for k, v in actual.params.items()}
         for key, source in actual.inputs.items():
             value = self.model.values[key]
             shape = (lanes, *(value.shape or ()))

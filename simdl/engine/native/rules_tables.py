@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from simdl.engine.native.tracer import Tracer
 from simdl.errors import LoweringError
 
 _WHOLE = (torch.int64, torch.int32)
-PICKED = 4096  # elements of a lane that one may be picked from
+PICKED = 4096  # elements of a lane of which copies are made to pick from them
 
 
 @rule("index", "_unsafe_index")
@@ -129,8 +130,13 @@ def _gather(tracer: Tracer, func: Any, out: Tensor, x: Tensor, dim: int, index: 
         tracer.same(out, x)
         return
     size = x.shape[dim]
+    first = tracer.known(x).lane == tracer.known(index).lane == (0, 1, 1)
+    if first and x.ndim == 2 and (size > PICKED or index.shape[1] == 1):
+        _looked_up(tracer, out, x, index)
+        return
     if size > PICKED:
-        raise LoweringError(tracer.where, f"an index into {size} elements of a lane", f"at most {PICKED}")
+        raise LoweringError(tracer.where, f"an index into {size} elements of a lane", f"at most {PICKED}, or a table "
+                            "(lanes, n)")  # fmt: skip
     with tracer:
         places = index.movedim(dim, -1)
         rows = x.movedim(dim, -1)[tuple(slice(0, n) for n in places.shape[:-1])]
@@ -150,6 +156,17 @@ def _gather(tracer: Tracer, func: Any, out: Tensor, x: Tensor, dim: int, index: 
     with tracer:
         back = shaped.movedim(-1, dim)
     tracer.same(out, back)
+
+
+def _looked_up(tracer: Tracer, out: Tensor, x: Tensor, index: Tensor) -> None:
+    """Elements of a table (lanes, n), read where it lies, however long it is."""
+    graph, size = tracer.graph, x.shape[1]
+    wide, which = tracer.known(x).value, graph.cast(tracer.known(index).value, "i8")
+    wide = graph.expanded(wide, size)
+    found = graph.concat(
+        graph.make("pick", (wide, graph.view(which, np.array([j]))), size, wide.type, 1) for j in range(which.size)
+    )
+    tracer.record(out, found, (0, 1, 1))
 
 
 @rule("scatter.src", "scatter.value")
