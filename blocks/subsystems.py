@@ -22,9 +22,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from simdl import Diagram, Input, ModelError, Output, State, connect, stack
-from simdl.block import Declared
 from simdl.blocks.limits import whole_number
 from simdl.declarations import Inputs
+from simdl.declared import Declared
 from simdl.methods import OutputMethod
 
 

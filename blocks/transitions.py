@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from simdl import Input, ModelError, Output, Param, State
-from simdl.block import Declared
 from simdl.blocks.arithmetic import spread
 from simdl.clock import Duration, nanoseconds, seconds
 from simdl.declarations import Inputs
+from simdl.declared import Declared
 
 ANY = "*"
 

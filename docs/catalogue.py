@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import simdl.blocks
-from simdl.block import Block, Declared
+from simdl.block import Block
 from simdl.blocks.limits import Limit
 from simdl.compile import compile_model
 from simdl.declarations import Declaration, Input, Inputs, Noise, Output, Param, State
+from simdl.declared import Declared
 from simdl.diagram import Diagram
 from simdl.draw import Drawing, picture
 from simdl.methods import Crossing, Method, OutputMethod

@@ -16,7 +16,7 @@ from simdl.errors import ModelError
 from simdl.port import Kind, Number, Port, Signal, ports_of
 
 if TYPE_CHECKING:
-    from simdl.block import Declared
+    from simdl.declared import Declared
 
 Shape = tuple[int, ...]
 if TYPE_CHECKING:

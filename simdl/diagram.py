@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from torch import Tensor
 
-from simdl.block import Block, Declared
+from simdl.block import Block
 from simdl.clock import Clock, Duration, clock
 from simdl.declarations import Input, Inputs, Output, Param
+from simdl.declared import Declared
 from simdl.errors import ModelError, SimdlError
 from simdl.port import Number, Port, Signal
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from simdl.errors import ModelError
 
 if TYPE_CHECKING:
-    from simdl.block import Declared
+    from simdl.declared import Declared
 
 Number = float | int | bool
 Kind = Literal["input", "inputs", "output", "state", "param", "crossing", "noise", "missing"]
@@ -42,33 +42,9 @@ _FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     **{
         name: getattr(torch, name)
         for name in (
-            "abs",
-            "sin",
-            "cos",
-            "tan",
-            "asin",
-            "acos",
-            "atan",
-            "atan2",
-            "sinh",
-            "cosh",
-            "tanh",
-            "exp",
-            "log",
-            "sqrt",
-            "floor",
-            "ceil",
-            "round",
-            "sign",
-            "where",
-            "minimum",
-            "maximum",
-            "clamp",
-            "sigmoid",
-            "relu",
-            "hypot",
-            "square",
-        )
+            "abs sin cos tan asin acos atan atan2 sinh cosh tanh exp log sqrt floor ceil round sign where minimum "
+            "maximum clamp sigmoid relu hypot square"
+        ).split()
     },
     "and": torch.logical_and,
     "or": torch.logical_or,
@@ -238,11 +214,7 @@ class Formula(Signal):
 
     def ports(self) -> tuple[Port, ...]:
         """The ports read, each once, in order of first appearance."""
-        seen: dict[Port, None] = {}
-        for arg in self.args:
-            for port in (arg,) if isinstance(arg, Port) else arg.ports() if isinstance(arg, Formula) else ():
-                seen[port] = None
-        return tuple(seen)
+        return tuple(dict.fromkeys(ports_of(*self.args)))
 
     def evaluate(self, read: Callable[[Port], Tensor]) -> Tensor:
         """The value (lanes, *shape), with `read(port)` giving the values of its ports."""
@@ -275,6 +247,15 @@ class Formula(Signal):
         if self.op == "getitem":
             return f"{self.args[0]}[{self.args[1]}]"
         return f"{self.op}({', '.join(map(str, self.args))})"
+
+
+def ports_of(*values: object) -> Iterator[Port]:
+    """The ports that wired values read; numbers and blocks read none."""
+    for one in values:
+        if isinstance(one, Port):
+            yield one
+        elif isinstance(one, Formula):
+            yield from one.ports()
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from simdl.block import Declared
 from simdl.clock import SECOND, Duration, seconds
 from simdl.compile import Model
 from simdl.compile.graph import raw
+from simdl.declared import Declared
 from simdl.engine.arguments import horizon
 from simdl.engine.simulator import Simulator
 from simdl.result import Run, Trace

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from simdl.block import Declared
 from simdl.clock import Duration, seconds
 from simdl.compile import Model
+from simdl.declared import Declared
 from simdl.engine.arguments import horizon, lane_numbers, record_fits
 from simdl.engine.simulator import Simulator
 from simdl.engine.solver import Solver

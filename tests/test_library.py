@@ -15,8 +15,8 @@ import torch
 
 import simdl.blocks
 from simdl import Diagram, Run, compile_model, simulate
-from simdl.block import Declared
 from simdl.declarations import as_tensor
+from simdl.declared import Declared
 
 LANES = 3
 FOLDER = Path(__file__).parent / "library"

@@ -9,7 +9,7 @@ from typing import Any
 
 from simdl.bench.seat import MINE, SHIPPED, Board, Seat
 from simdl.bench.space import conditions
-from simdl.block import Declared
+from simdl.declared import Declared
 from simdl.errors import NetworkError, SimdlError
 from simdl.networks.imported import Imported
 from simdl.networks.network import Network

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from simdl.block import Declared
 from simdl.campaign.campaign import Campaign
 from simdl.campaign.shard import Job, Shard, signals_of
 from simdl.campaign.statistics import Gathered
 from simdl.campaign.store import Store, engine_of
 from simdl.clock import Duration, nanoseconds, seconds
 from simdl.compile import Model, compile_model
+from simdl.declared import Declared
 from simdl.engine.arguments import grid, horizon, lane_numbers, mapping, several, whole
 from simdl.engine.choice import check_engine, check_threads
 from simdl.engine.solver import Solver

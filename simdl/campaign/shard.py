@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from simdl.block import Declared
 from simdl.campaign.statistics import Summary, summarised
 from simdl.clock import nanoseconds
+from simdl.declared import Declared
 from simdl.engine.arguments import horizon
 from simdl.engine.choice import why_not, worth_compiling
 from simdl.engine.solver import Solver

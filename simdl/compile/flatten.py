@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from simdl.block import Block, Declared
+from simdl.block import Block
 from simdl.compile.node import Region, Value
 from simdl.declarations import Declaration, Input, Inputs, Noise, Output, Param, State, as_tensor
+from simdl.declared import Declared
 from simdl.diagram import Diagram
 from simdl.errors import LoopError, ModelError, SimdlError
 from simdl.methods import Crossing, OutputMethod

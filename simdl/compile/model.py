@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from simdl.block import Block, Declared
+from simdl.block import Block
 from simdl.clock import Clock
 from simdl.compile.flatten import Flat, flatten
 from simdl.compile.graph import Graph
 from simdl.compile.node import CONDITIONS, ClockId, Node, Region, Value
+from simdl.declared import Declared
 from simdl.errors import LoopError, ModelError, SimdlError
 from simdl.port import Formula, Port, Signal
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from simdl.block import Block, Declared
+from simdl.block import Block
 from simdl.compile.model import Model, compile_model
 from simdl.declarations import Input, Output
+from simdl.declared import Declared
 from simdl.diagram import Diagram
 from simdl.errors import RunError
 from simdl.methods import OutputMethod

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simdl.block import Block, Declared
+from simdl.block import Block
 from simdl.clock import SECOND, Clock, Duration, nanoseconds
 from simdl.compile import Model, compile_model
 from simdl.computer.edge import watch
 from simdl.computer.mapped import NEVER, Placement, Timetable, become_mapped
 from simdl.declarations import Input, Output
+from simdl.declared import Declared
 from simdl.diagram import Diagram
 from simdl.errors import LaneError, ModelError, RunError
 from simdl.methods import OutputMethod, output, tick

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from simdl.block import Block, Declared
+from simdl.block import Block
 from simdl.clock import SECOND
 from simdl.declarations import Input, Output, Param, State
+from simdl.declared import Declared
 from simdl.diagram import Diagram, triggered
 from simdl.errors import ModelError, SimdlError
 from simdl.methods import crossing, hit, tick

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from simdl.block import Block, Declared
+from simdl.block import Block
 from simdl.clock import FOREVER
 from simdl.computer.edge import Edge
 from simdl.computer.history import History, Look, Shown, stepped
 from simdl.computer.raised import raised
 from simdl.declarations import Input, Output, Param, State
+from simdl.declared import Declared
 from simdl.errors import LaneError, ModelError, RunError, SimdlError
 from simdl.methods import Hit, reading
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from simdl.block import Block, Declared
+from simdl.block import Block
 from simdl.clock import Duration, clock, nanoseconds
 from simdl.computer.bus import Bus
 from simdl.computer.computer import Computer
@@ -15,6 +15,7 @@ from simdl.computer.processor import Processor
 from simdl.computer.task import Task
 from simdl.computer.times import Distribution
 from simdl.declarations import Input, Output, State
+from simdl.declared import Declared
 from simdl.diagram import Diagram
 from simdl.errors import ModelError, SimdlError
 from simdl.methods import OutputMethod, output

@@ -6,10 +6,11 @@ from typing import Literal
 
 from torch import nn
 
-from simdl.block import Block, Declared
+from simdl.block import Block
 from simdl.clock import period_text
 from simdl.compile import Model
 from simdl.declarations import State
+from simdl.declared import Declared
 from simdl.diagram import Diagram
 from simdl.draw.rates import Rates
 from simdl.draw.sketch import Box, Pin

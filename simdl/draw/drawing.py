@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from simdl.block import Declared
 from simdl.compile import Model, compile_model
 from simdl.declarations import Input, Inputs, Output, State
+from simdl.declared import Declared
 from simdl.draw.layout import Direction, lay_out, measure
 from simdl.draw.reader import read
 from simdl.draw.scene import Scene, scene, single

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from simdl.block import Declared, subports
 from simdl.compile import Model
 from simdl.declarations import Input, Inputs, Output, Param
+from simdl.declared import Declared
 from simdl.diagram import Diagram
 from simdl.draw.boxes import Boxes
 from simdl.draw.rates import Rates, color
@@ -26,7 +26,7 @@ from simdl.draw.words import (
     value_text,
 )
 from simdl.methods import OutputMethod
-from simdl.port import Formula, Port, Signal
+from simdl.port import Formula, Port, Signal, ports_of
 
 Side = Literal["in", "out"]
 
@@ -124,7 +124,7 @@ class _Reader(Boxes):
 
     def outside(self, signal: Any, closed: Declared, box: Box) -> Iterator[Port]:
         """The ports outside a closed diagram that a signal inside reads, past its inputs."""
-        for port in subports(signal):
+        for port in ports_of(*(signal if isinstance(signal, tuple) else (signal,))):
             if isinstance(type(port.owner).declared().get(port.name), Param) or port.owner is closed:
                 continue
             if self.shown.get(id(port.owner)) is not box:

@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from simdl.block import Block, Declared
+from simdl.block import Block
 from simdl.declarations import Param, State
+from simdl.declared import Declared
 from simdl.draw.text import short
 from simdl.port import SYMBOLS, Formula, Port, Signal
 

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from simdl.block import Declared
 from simdl.clock import LONGEST, Duration, nanoseconds
 from simdl.compile import Model, compile_model
 from simdl.declarations import as_tensor
+from simdl.declared import Declared
 from simdl.engine.solver import RK4, Solver
 from simdl.errors import RunError
 from simdl.port import Signal

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint as recompute, set_checkpoint_early_stop
 
-from simdl.block import Declared
 from simdl.clock import FOREVER, SECOND, Duration, nanoseconds, seconds
 from simdl.compile import Model
 from simdl.compile.node import ClockId
+from simdl.declared import Declared
 from simdl.engine import setup as setups
 from simdl.engine.arguments import device_of, horizon, mapping, model_of, several, solver_of, switch, whole
 from simdl.engine.choice import check_engine, check_threads, why_not, worth_compiling

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from simdl.block import Declared
+from simdl.declared import Declared
 from simdl.errors import NetworkError
 from simdl.export.executor import Executor, numpy_type
 from simdl.export.exported import Exported

@@ -200,7 +200,7 @@ def network_of(given: Exportable, options: Mapping[str, Any]) -> Network:
     """
     from pathlib import Path
 
-    from simdl.block import Declared
+    from simdl.declared import Declared
     from simdl.networks.network import Network
     from simdl.networks.recurrent import Recurrent
 

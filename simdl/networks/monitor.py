@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from simdl.block import Block, Declared
+from simdl.block import Block
 from simdl.declarations import Input, Inputs, Output, Param, State
+from simdl.declared import Declared
 from simdl.errors import NetworkError
 from simdl.methods import initial, tick
 from simdl.networks.levels import check_levels, width_of

@@ -7,8 +7,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from simdl.block import Block, Declared
+from simdl.block import Block
 from simdl.declarations import Input, Output
+from simdl.declared import Declared
 from simdl.diagram import Diagram
 from simdl.errors import NetworkError
 from simdl.methods import OutputMethod

@@ -6,8 +6,9 @@ import difflib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from simdl.block import Block, Declared
+from simdl.block import Block
 from simdl.declarations import DTYPES, Input, Output, State
+from simdl.declared import Declared
 from simdl.methods import OutputMethod
 
 if TYPE_CHECKING:

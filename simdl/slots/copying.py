@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from simdl.block import Declared
+from simdl.declared import Declared
 from simdl.diagram import Diagram
 
 Copied = TypeVar("Copied", bound=Declared)

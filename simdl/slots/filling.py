@@ -8,8 +8,9 @@ from typing import Any, TypeVar, cast
 
 from torch import nn
 
-from simdl.block import Block, Declared
+from simdl.block import Block
 from simdl.declarations import Input
+from simdl.declared import Declared
 from simdl.diagram import Diagram
 from simdl.errors import NetworkError
 from simdl.networks.imported import Imported

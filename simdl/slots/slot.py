@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from simdl.block import Declared
 from simdl.clock import Clock, Duration, clock
 from simdl.declarations import Input, Output
+from simdl.declared import Declared
 from simdl.diagram import Diagram
 from simdl.errors import NetworkError
 from simdl.port import Number, Port

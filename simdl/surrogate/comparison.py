@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from simdl.block import Declared
 from simdl.clock import Duration
+from simdl.declared import Declared
 from simdl.errors import SimdlError
 from simdl.result import Run
 from simdl.simulate import simulator_for

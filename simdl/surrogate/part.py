@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from simdl.block import Block, Declared
+from simdl.block import Block
 from simdl.clock import Clock
 from simdl.compile import Model
 from simdl.declarations import Input, Inputs
+from simdl.declared import Declared
 from simdl.diagram import Diagram
 from simdl.errors import ModelError
 from simdl.methods import OutputMethod

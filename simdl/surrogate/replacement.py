@@ -9,18 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from simdl.block import Block, Declared
+from simdl.block import Block
 from simdl.campaign import monte_carlo
 from simdl.clock import Duration, clock
 from simdl.compile import Model, compile_model
 from simdl.declarations import Input, Output, Param, State
+from simdl.declared import Declared
 from simdl.diagram import Diagram
 from simdl.engine.solver import Solver
 from simdl.errors import ModelError
 from simdl.methods import OutputMethod
 from simdl.networks.horizon import free_run
 from simdl.networks.state_space import NeuralStateSpace
-from simdl.port import Formula, Port, Signal, stack
+from simdl.port import Formula, Port, Signal, ports_of, stack
 from simdl.result import Run
 from simdl.simulate import simulate
 from simdl.slots.copying import copied
@@ -238,7 +239,7 @@ def _check_space(model: Model, path: str, space: Mapping[str, Any]) -> None:
     read: frozenset[str] = frozenset()
     for one in owners(block_at(model.root, path)):
         for source in one.settings.values():
-            ports = [source] if isinstance(source, Port) else source.ports() if isinstance(source, Formula) else []
+            ports = list(ports_of(source))
             read |= {model.key(port) for port in ports}
     for key in space:
         value = model.values.get(key)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from simdl.block import Declared
 from simdl.clock import SECOND
 from simdl.compile import Model
 from simdl.declarations import as_tensor
+from simdl.declared import Declared
 from simdl.engine.choice import effort
 from simdl.engine.native.lower import GROUPS
 from simdl.engine.state import State

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simdl.block import Block, Declared
+from simdl.block import Block
 from simdl.clock import seconds
 from simdl.compile import compile_model
 from simdl.declarations import Input, Output, State
+from simdl.declared import Declared
 from simdl.engine.native.cache import load
 from simdl.errors import ModelError, RunError
 from simdl.export.c.export import Exported

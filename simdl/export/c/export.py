@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simdl.block import Declared
 from simdl.clock import period_text
 from simdl.declarations import as_tensor
+from simdl.declared import Declared
 from simdl.engine.native.ir import TYPES
 from simdl.errors import ModelError, UsageError
 from simdl.export.c.assemble import Written, written

@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import torch
 
-from simdl.block import Declared
 from simdl.compile import Model, compile_model
 from simdl.declarations import Input, Inputs, Output, Param
+from simdl.declared import Declared
 from simdl.engine.setup import Setup, prepare
 from simdl.errors import LoweringError, ModelError
 from simdl.methods import OutputMethod
