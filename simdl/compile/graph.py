@@ -1,4 +1,4 @@
-"""The nodes of a flat model, their dependence, and the order in which they run.
+"""The graph of a flat model: its nodes, and which of them depend on which.
 
 An edge exists where a node reads what another one computes at the same instant: exactly the arguments in its
 signature. Held values (of clocks that do not tick now, and of blocks with latency) are no edges.
@@ -6,6 +6,7 @@ signature. Held values (of clocks that do not tick now, and of blocks with laten
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -15,9 +16,9 @@ from torch import Tensor
 from simdl.block import Block
 from simdl.clock import Clock
 from simdl.compile.flatten import Flat
-from simdl.compile.node import CONDITIONS, ClockId, Node, Region, Value
+from simdl.compile.node import ClockId, Node, Region, Value
 from simdl.declarations import Input, Inputs, Output, State
-from simdl.errors import LoopError, ModelError
+from simdl.errors import ModelError
 from simdl.methods import Crossing, Method, OutputMethod
 from simdl.port import Formula, Port
 
@@ -227,6 +228,13 @@ class Graph:
                         "trigger by a crossing",
                     )
                 )
+            elif region.node is not None and region.signal in self.smooth and region.kind != "enabled":
+                warnings.warn(
+                    f"{region.path}: {region.kind} when {region.signal}, which changes at times of its lane's own (of a "
+                    "process, a job or a hit) and is read at the instants that all lanes share: an edge counts at the "
+                    "next one, and a pulse between two of them is never seen. Trigger by a crossing, or name the clock "
+                    'at which it is read, as in triggered(block, when=..., period="10 ms").', stacklevel=2,
+                )  # fmt: skip
 
     def _lane_held(self, key: str) -> bool:
         """Whether a value is smooth only because it changes at hits or triggers of its lane."""
@@ -274,55 +282,6 @@ class Graph:
             return node.clock in ticking or not self.flat.regions[node.clock[1]].by_crossing
         return node.clock in ticking
 
-    def order(self, targets: Iterable[Node], ticking: frozenset[ClockId]) -> list[Node]:
-        """The targets and all they need, each after what it needs. Raises LoopError for a cycle."""
-        done: dict[Node, bool] = {}
-        ordered: list[Node] = []
-        for target in targets:
-            stack: list[tuple[Node, Iterator[Node]]] = [(target, self.needs(target))]
-            if target in done:
-                continue
-            done[target] = False
-            while stack:
-                node, needed = stack[-1]
-                for need in needed:
-                    if need is node or not self.active(need, ticking):
-                        if need is node:
-                            raise self._loop([node, node])
-                        continue
-                    if need not in done:
-                        done[need] = False
-                        stack.append((need, self.needs(need)))
-                        break
-                    if not done[need]:
-                        path = [n for n, _ in stack]
-                        raise self._loop([*path[path.index(need) :], need])
-                else:
-                    done[node] = True
-                    ordered.append(node)
-                    stack.pop()
-        return ordered
-
-    def _loop(self, cycle: list[Node]) -> LoopError:
-        hops = []
-        for reader, source in zip(cycle, cycle[1:], strict=False):
-            keys = [k for k in reader.keys if self.producer.get(k) is source or source in self.before.get(k, ())]
-            hops.append(f"{reader.path} reads {keys[0] if keys else source.path}")
-        return LoopError(
-            cycle[0].path,
-            "depends on itself at the same instant: " + "; ".join(hops),
-            "no such cycle",
-            "break it by a UnitDelay, by latency= on a sampled block, or by an output that reads only states",
-        )
-
-    def check_loops(self) -> None:
-        """Raise LoopError if the outputs depend on themselves for some set of clocks that can tick together."""
-        lanes: list[ClockId] = [("hit", i) for i in range(len(self.hits))]
-        lanes += [("trigger", r.index) for r in self.flat.regions if r.kind == "triggered"]
-        for clique in _cliques(self.clocks):
-            ticking: frozenset[ClockId] = frozenset([*clique, *lanes])
-            self.order([n for n in self.nodes if self.active(n, ticking)], ticking)
-
 
 def raw(key: str) -> str:
     """The key of a discrete state itself, beside the held copy that others read."""
@@ -343,25 +302,3 @@ def _formula(formula: Formula, ports: tuple[Port, ...]) -> Callable[..., Tensor]
         return formula.evaluate(lambda port: read[port])
 
     return evaluate
-
-
-def _cliques(clocks: list[Clock]) -> list[set[int]]:
-    """The maximal sets of clocks that tick together at some instant (pairwise coincidence suffices)."""
-    near = [{j for j, other in enumerate(clocks) if j != i and c.coincides(other)} for i, c in enumerate(clocks)]
-    found: list[set[int]] = []
-
-    def extend(clique: set[int], more: set[int], done: set[int]) -> None:
-        if not more and not done:
-            found.append(clique)
-            return
-        pivot = max(more | done, key=lambda i: len(near[i] & more))
-        for i in list(more - near[pivot]):
-            extend(clique | {i}, more & near[i], done & near[i])
-            more.remove(i)
-            done.add(i)
-
-    extend(set(), set(range(len(clocks))), set())
-    return found
-
-
-__all__ = ["CONDITIONS", "Graph", "TIME", "raw"]

@@ -6,13 +6,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
+from torch import Tensor
+
 from simdl.block import Block
 from simdl.clock import Clock
 from simdl.compile.flatten import Flat, flatten
 from simdl.compile.graph import Graph
 from simdl.compile.node import CONDITIONS, ClockId, Node, Region, Value
+from simdl.compile.order import check_loops, order
+from simdl.declarations import as_tensor
 from simdl.declared import Declared
-from simdl.errors import LoopError, ModelError, SimdlError
+from simdl.errors import ModelError
 from simdl.port import Formula, Port, Signal
 
 NONE: frozenset[ClockId] = frozenset()
@@ -38,7 +43,7 @@ class Model:
         self.graph = Graph(self.flat)
         if self.flat.faults:
             raise ModelError.collect(self.name, self.flat.faults)
-        self.graph.check_loops()
+        check_loops(self.graph)
         self.values: dict[str, Value] = self.flat.values
         self.blocks: dict[str, Block] = self.flat.blocks
         self.clocks: list[Clock] = self.graph.clocks
@@ -109,6 +114,19 @@ class Model:
         value = self.values.get(self.key(path))
         return found or (getattr(value.declaration, what, None) if value is not None else None)
 
+    def setting(self, key: str, dtype: torch.dtype) -> Tensor:
+        """The value of a parameter without lanes, following references to the parameters of outer diagrams; dtype: of
+        what is declared as the run's float type."""
+        value = self.values[key]
+        given = value.owner.settings[value.name]
+        if isinstance(given, Port):
+            return self.setting(self.key(given), dtype)
+        if isinstance(given, Formula):
+            return given.evaluate(lambda port: self.setting(self.key(port), dtype).unsqueeze(0)).squeeze(0)
+        tensor = as_tensor(given)
+        wanted = value.dtype or (dtype if tensor.is_floating_point() or tensor.dtype == torch.int64 else tensor.dtype)
+        return tensor.to(wanted)
+
     def recorded(self, record: Iterable[str | Signal] | None) -> dict[str, str]:
         """Path -> key of what to record; by default every output, and the outputs of the root under their own names."""
         if record is None:
@@ -148,14 +166,14 @@ class Model:
             ]
             targets += [graph.producer[k] for k in self.frozen]
             targets += [graph.producer[k] for k in record if k in graph.producer and graph.producer[k].clock is None]
-            found = self._instants[ticking, record] = tuple(graph.order(targets, ticking))
+            found = self._instants[ticking, record] = tuple(order(graph, targets, ticking))
         return found
 
     def event(self, clocks: frozenset[ClockId]) -> tuple[Node, ...]:
         """The nodes of hits and triggers of some lanes between instants: conditions are not read there."""
         found = self._events.get(clocks)
         if found is None:
-            nodes = self.graph.order([n for n in self.graph.nodes if n.clock in clocks], clocks)
+            nodes = order(self.graph, [n for n in self.graph.nodes if n.clock in clocks], clocks)
             found = tuple(n for n in nodes if n.kind not in CONDITIONS and (n.clock is None or n.clock in clocks))
             self._events[clocks] = found
         return found
@@ -170,7 +188,7 @@ class Model:
                     nodes.append(producer)
             else:
                 nodes.append(target)
-        ordered = [n for n in self.graph.order(nodes, NONE) if n.clock is None and n.kind not in CONDITIONS]
+        ordered = [n for n in order(self.graph, nodes, NONE) if n.clock is None and n.kind not in CONDITIONS]
         moving = set(self.graph.smooth)
         return (
             Programs(
@@ -225,6 +243,3 @@ def compile_model(root: Declared | Model) -> Model:
     probe(model)
     vars(root)["_compiled"] = (fingerprint, model)
     return model
-
-
-__all__ = ["LoopError", "Model", "Programs", "SimdlError", "compile_model"]

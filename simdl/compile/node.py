@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 
 from simdl.clock import Clock
+from simdl.errors import ProbeError
 
 NodeKind = Literal[
     "output",
@@ -67,6 +68,39 @@ class Node:
         for _, key in self.reads:
             found.extend(key if isinstance(key, tuple) else (key,))
         return tuple(found)
+
+    def results(self, returned: Any) -> dict[str, Any]:
+        """What it returned, by key. Raises ProbeError for a wrong kind of return value."""
+        kind = self.kind
+        if kind in ("tick", "hit", "initial", "resets"):
+            if not isinstance(returned, dict):
+                raise ProbeError(
+                    self.path,
+                    f"returned {type(returned).__name__}",
+                    "a dict of outputs and states",
+                    "return dict(u=..., x=...)",
+                )
+            found: dict[str, Any] = {}
+            for name, value in returned.items():
+                if kind == "hit" and name == "failed":
+                    continue
+                if kind == "hit" and name == "next":
+                    found["next"] = value
+                elif name not in self.names:
+                    names = [*self.names, "next"] if kind == "hit" else list(self.names)
+                    raise ProbeError(self.path, f"returned {name!r}", "its outputs and states", names=names, wrong=name)
+                else:
+                    found[self.names[name]] = value
+            return found
+        wanted = self.states if kind == "derivative" else self.writes
+        if len(wanted) == 1 and not isinstance(returned, tuple | list):
+            return {wanted[0]: returned}
+        if kind == "edges":
+            return {"edges": returned}
+        if not isinstance(returned, tuple | list) or len(returned) != len(wanted):
+            count = len(returned) if isinstance(returned, tuple | list) else type(returned).__name__
+            raise ProbeError(self.path, f"returned {count}", f"{len(wanted)} values: {', '.join(wanted)}")
+        return dict(zip(wanted, returned, strict=True))
 
     def __repr__(self) -> str:
         return f"{self.path} ({self.kind})"

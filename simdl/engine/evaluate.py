@@ -11,7 +11,6 @@ from torch import Tensor
 
 from simdl.compile.graph import raw
 from simdl.compile.node import Node
-from simdl.compile.probe import results
 from simdl.declarations import as_tensor
 from simdl.engine.setup import Setup
 from simdl.errors import RunError, SimdlError
@@ -52,7 +51,7 @@ class Evaluator:
             ) from error
         if type(returned) is Tensor and len(node.writes) == 1:
             return {node.writes[0]: self.fit(node.writes[0], returned)}
-        found = {key: self.fit(key, value) for key, value in results(node, returned).items()}
+        found = {key: self.fit(key, value) for key, value in node.results(returned).items()}
         if node.kind == "hit":
             self.failed += returned.get("failed", {}).items()
         return found

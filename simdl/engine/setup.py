@@ -13,7 +13,6 @@ from torch import Tensor
 from simdl.clock import FOREVER, SECOND, nanoseconds
 from simdl.compile import Model
 from simdl.compile.node import Value
-from simdl.compile.probe import setting
 from simdl.declarations import misfit
 from simdl.engine.arguments import lane_numbers, memory, numbers, whole
 from simdl.errors import RunError
@@ -224,7 +223,7 @@ def _param(setup: Setup, key: str, chosen: Mapping[str, Any]) -> Tensor:
                 tensor = setup.typed(value, tensor, key)
             setup.params[key] = tensor.expand(setup.lanes, *tensor.shape[1:])
         else:
-            tensor = setting(model, key, setup.dtype).to(setup.device)
+            tensor = model.setting(key, setup.dtype).to(setup.device)
             setup.params[key], laned = tensor.unsqueeze(0).expand(setup.lanes, *tensor.shape), False
     if laned:
         setup.laned.add(key)
