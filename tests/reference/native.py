@@ -34,20 +34,25 @@ class Part:
 
 
 class Batch:
-    """Experiments whose programs share a library; `run(i)` runs one."""
+    """Experiments whose programs share a library; `run(experiment)` runs one, however often."""
 
     def __init__(self, experiments: Sequence[Experiment], *flags: str) -> None:
         self.experiments = experiments
         self.failures: dict[int, Exception] = {}
         self.simulators: dict[int, Simulator] = {}
-        parts: dict[int, tuple[str, Part]] = {}
+        self.parts: dict[int, tuple[str, Part]] = {}
         for i, experiment in enumerate(experiments):
             try:
-                self.simulators[i], parts[i] = _prepared(experiment)
+                self.simulators[i], self.parts[i] = _prepared(experiment)
             except Exception as error:  # for whoever asks for this one
                 self.failures[i] = error
-        library = open_library(_compiled({i: source for i, (source, _) in parts.items()}, flags))
-        for i, (_, part) in parts.items():
+        self.starts = {i: simulator.snapshot() for i, simulator in self.simulators.items()}
+        self.compile(*flags)
+
+    def compile(self, *flags: str) -> None:
+        """Compile the programs, which are traced once, with these flags from now on."""
+        library = open_library(_compiled({i: source for i, (source, _) in self.parts.items()}, flags))
+        for i, (_, part) in self.parts.items():
             part.run = library[f"run_{i}"]
             part.run.argtypes = [ctypes.c_void_p]
 
@@ -56,8 +61,10 @@ class Batch:
         i = self.experiments.index(experiment)
         if i in self.failures:
             raise self.failures[i]
-        self.simulators[i].run_until(f"{experiment.until} ns")
-        return finished(self.simulators.pop(i))
+        simulator = self.simulators[i]
+        simulator.restore(self.starts[i])
+        simulator.run_until(f"{experiment.until} ns")
+        return finished(simulator)
 
 
 def run(experiment: Experiment) -> Run:
