@@ -1,13 +1,29 @@
-"""Margins against latency, jitter and load: `python -m simdl.scenarios.latency_budget --lanes 200 --out folder`."""
+"""What latency, jitter and load do: `python -m simdl.scenarios.latency_budget study --lanes 200 --out folder`."""
 
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 import torch
 
 import simdl
-from simdl.scenarios.latency_budget import recipe, study
+from simdl.scenarios.latency_budget import page, recipe, study
+
+SEED = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+OUT = click.Path(file_okay=False, path_type=Path)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Errors as words, with the exit codes of `simdl`: 2 for what cannot be done, 3 for what was interrupted."""
+    try:
+        yield
+    except (simdl.SimdlError, KeyboardInterrupt) as error:
+        said = click.ClickException(str(error) or "interrupted")
+        said.exit_code = 3 if isinstance(error, KeyboardInterrupt) else 2
+        raise said from error
 
 
 @click.group()
@@ -16,24 +32,27 @@ def main() -> None:
 
 
 @main.command("study")
-@click.option("--lanes", default=100)
-@click.option("--seed", default=0)
-@click.option("--out", type=Path, required=True, help="the folder of the table and the figure")
+@click.option("--lanes", type=click.IntRange(min=1), default=100, show_default=True, help="at each point")
+@SEED
+@click.option("--out", type=OUT, required=True, help="the folder of the table and the figure")
 def _study(lanes: int, seed: int, out: Path) -> None:
-    """Sweep load and delay, and write the table and the figure."""
-    found = study.sweep(lanes, seed, say=click.echo)
-    command = f"python -m simdl.scenarios.latency_budget study --lanes {lanes} --seed {seed} --out {out}"
-    versions = [f"simdl {simdl.__version__}", f"torch {torch.__version__}", f"Python {platform.python_version()}"]
-    study.write(found, out, command, versions)
-    click.echo(study.table(found))
+    """Sweep load, delay and jitter: table and figure. An interrupted study goes on where it was (points.jsonl)."""
+    with _told():
+        out.mkdir(parents=True, exist_ok=True)
+        found = study.study(lanes, seed, kept=out / "points.jsonl")
+        command = f"python -m simdl.scenarios.latency_budget study --lanes {lanes} --seed {seed} --out {out}"
+        versions = [f"simdl {simdl.__version__}", f"torch {torch.__version__}", f"Python {platform.python_version()}"]
+        page.write(found, out, command, versions)
+    click.echo(page.table(found))
 
 
 @main.command("train")
-@click.option("--out", type=Path, required=True, help="where the card goes")
-@click.option("--seed", default=0)
+@click.option("--out", type=OUT, required=True, help="where the card goes")
+@SEED
 def _train(out: Path, seed: int) -> None:
     """Make the controller that ships again."""
-    click.echo(recipe.train(out, seed=seed).metrics)
+    with _told():
+        click.echo(recipe.train(out, seed=seed).metrics)
 
 
 if __name__ == "__main__":

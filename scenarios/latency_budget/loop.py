@@ -4,6 +4,7 @@ import torch
 
 from simdl import Block, Diagram, Input, Noise, Output, Param, Slot, tick
 from simdl.blocks import CartPole
+from simdl.scenarios.latency_budget.cost import Cost
 
 PERIOD = "20 ms"
 FORCE = 12.0  # N, the most that the motor gives
@@ -58,11 +59,12 @@ class Motor(Block):
 class Balance(Diagram):
     """Sensors every 5 ms, a network every 20 ms, a motor every millisecond, and the pole.
 
-    Nothing here says how long the network takes, nor what it shares its computer with: see `machine`.
+    Nothing here says how long the network takes, nor what it shares its computer with: see `machine`. cost: the
+    integral of what `Cost` weighs.
     """
 
     angle, position = Output(unit="rad"), Output(unit="m")
-    force = Output(unit="N")
+    force, cost = Output(unit="N"), Output(unit="s")
 
     def __init__(self, controller) -> None:
         self.plant = CartPole()
@@ -75,4 +77,9 @@ class Balance(Diagram):
         self.controller.theta, self.controller.omega = self.sensors.seen_theta, self.sensors.seen_omega
         self.motor.asked = self.controller.force
         self.plant.force = self.motor.force
+        self.price = Cost()
+        self.price.x, self.price.v = self.plant.x, self.plant.v
+        self.price.theta, self.price.omega = self.plant.theta, self.plant.omega
+        self.price.force = self.motor.force
         self.angle, self.position, self.force = self.plant.theta, self.plant.x, self.motor.force
+        self.cost = self.price.total

@@ -11,16 +11,17 @@ from simdl.blocks import CartPole
 from simdl.blocks.lqr import lqr_gain
 from simdl.networks import ModelCard, Network, save
 from simdl.networks.architecture import mlp
+from simdl.scenarios.latency_budget import cost
 from simdl.scenarios.latency_budget.loop import CONTROLLER, FORCE, PERIOD
 
 BOX = {"x": (-1.2, 1.2), "v": (-2.0, 2.0), "theta": (-0.5, 0.5), "omega": (-2.5, 2.5)}
 SHAPE: dict[str, Any] = {"inputs": 4, "hidden": [24, 24]}
-Q, R = [[2.0, 0, 0, 0], [0, 0.2, 0, 0], [0, 0, 20.0, 0], [0, 0, 0, 0.5]], [[0.05]]
 
 
 def gain() -> torch.Tensor:
     """K of u = -K (x, v, theta, omega) for the pole standing up, sampled every 20 ms."""
     model: LinearModel = linearise(CartPole(), [0.0] * 4, [0.0], period=PERIOD)
+    Q, R = torch.diag(torch.tensor(cost.STATES, dtype=torch.float64)), [[cost.FORCE]]
     return torch.as_tensor(lqr_gain(model, Q, R))[0]
 
 

@@ -17,8 +17,10 @@ SPACE = {
     "plant.cart": Uniform(0.9, 1.1),
 }
 
+UP = 0.4  # rad
+
 REQUIREMENTS = {
-    "stays up": "always[0:10](abs(angle) < 0.4)",
+    "stays up": f"always[0:10](abs(angle) < {UP})",
     "stays on the track": "always[0:10](abs(position) < 1.0)",
     "settles within 6 s": "always[6:10](abs(angle) < 0.05)",
 }
@@ -36,7 +38,7 @@ SCENARIO = Scenario(
     every="10 ms",
     space=SPACE,
     requirements=REQUIREMENTS,
-    record=("angle", "position", "force"),
+    record=("angle", "position", "force", "cost"),
     defaults={"controller": CARD},
     solver=RK4(max_step="5 ms"),
     computer=machine(load=0.3),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from simdl.clock import Duration, nanoseconds
 from simdl.computer.schedule import Schedule
+from simdl.computer.states import STATES, states
 from simdl.errors import RunError
 from simdl.plot import PALETTE
 
@@ -15,49 +18,134 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PERCENTILES = (50, 95, 99)
+ROWS = ("processors", "tasks")
+HEIGHTS = {"running": 0.7, "ready": 0.4, "blocked": 0.16}  # of a bar; a row is 1
+GREY = "0.45"
 SWITCH = "0.25"  # grey of context switches
 NARROW = 200  # a bar of less than this part of the width has an edge of its colour, a pixel, so that it is seen
 
 
-def gantt(schedule: Schedule, begin: Duration = 0, end: Duration | None = None, axes: Axes | None = None) -> Axes:
-    """Who uses which core, accelerator, bus and lock when, a row each; above, in the colours
-    of tasks, their arrivals as triangles and the deadlines they missed as crosses.
+def gantt(
+    schedule: Schedule, begin: Duration = 0, end: Duration | None = None, axes: Axes | None = None,
+    rows: str = "processors",
+) -> Axes:  # fmt: skip
+    """Who uses what when; the arrivals of jobs as triangles and missed deadlines as crosses, in the colours of tasks.
 
-    A hatched bar is a job that waits for a lock, a mailbox or an event.
+    rows:
+      "processors"  a row for each core, accelerator, bus and lock; a hatched bar is a job that waits for a lock, a
+                    mailbox or an event
+      "tasks"       a row for each task, at three levels: high while it runs, middle while it is ready and waits for a
+                    core, low and hatched while it is blocked (`simdl.computer.states`)
 
-    Raises RunError for an interval without any use.
+    Raises RunError for an interval in which nothing happens, and for other rows.
     """
+    if rows not in ROWS:
+        raise RunError("gantt: rows", f"{rows!r}", "what a row is of", names=ROWS, wrong=str(rows))
     low, high = nanoseconds(begin, "begin"), schedule.until if end is None else nanoseconds(end, "end")
-    rows = [*_cores(schedule), *_devices(schedule), *_shared(schedule)]
-    shown = {name: [p for p in parts if p[2] > low and p[1] < high] for name, parts in rows}
-    if not any(shown.values()):
-        raise RunError("gantt", f"nothing runs from {low} to {high} ns", "an interval in which something does")
-    row_of = {name: len(shown) - 1 - k for k, name in enumerate(shown)}
     tasks = list(dict.fromkeys(job.task.name for job in schedule.jobs))
-    colours = {task: PALETTE[k % len(PALETTE)] for k, task in enumerate(tasks)}
-    scale, unit = _unit(high - low)
+    chart = _Chart(low, high, {task: PALETTE[k % len(PALETTE)] for k, task in enumerate(tasks)})
+    if rows == "tasks":
+        return _levels(schedule, chart, axes)
+    return _uses(schedule, chart, axes)
+
+
+@dataclass(frozen=True)
+class _Chart:
+    """What is drawn from when to when, ns; colours: of tasks."""
+
+    low: int
+    high: int
+    colours: Mapping[str, str]
+
+    @property
+    def scale(self) -> float:
+        return _unit(self.high - self.low)[0]
+
+    def within(self, parts: Iterable[Any]) -> list[Any]:
+        """The parts (…, from, to) that are seen."""
+        return [part for part in parts if part[-1] > self.low and part[-2] < self.high and part[-2] < part[-1]]
+
+    def bar(self, axes: Axes, begin: int, end: int, bottom: float, height: float, **style: Any) -> None:
+        first, last = max(begin, self.low) / self.scale, min(end, self.high) / self.scale
+        axes.broken_barh([(first, last - first)], (bottom, height), **style)
+
+    def solid(self, begin: int, end: int, colour: str) -> dict[str, Any]:
+        """The style of a bar: one that is narrow has an edge of its colour, so that it is seen."""
+        wide = (min(end, self.high) - max(begin, self.low)) * NARROW > self.high - self.low
+        edge, width, order = ("white", 0.4, 1.0) if wide else (colour, 0.8, 1.1)
+        return dict(facecolors=colour, edgecolor=edge, linewidth=width, zorder=order)
+
+    def finish(self, axes: Axes, rows: Sequence[str], top: float) -> Axes:
+        axes.set_yticks(range(len(rows) - 1, -1, -1), rows)
+        axes.set_ylim(-0.6, top)
+        axes.set_xlim(self.low / self.scale, self.high / self.scale)
+        axes.set_xlabel(f"t [{_unit(self.high - self.low)[1]}]")
+        axes.grid(axis="x", alpha=0.3)
+        axes.set_axisbelow(True)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize="small", frameon=False)
+        return axes
+
+    def nothing(self) -> RunError:
+        return RunError("gantt", f"nothing runs from {self.low} to {self.high} ns",
+                        "an interval in which something does")  # fmt: skip
+
+
+def _uses(schedule: Schedule, chart: _Chart, axes: Axes | None) -> Axes:
+    """A row for each thing that jobs use; arrivals and misses above."""
+    rows = [*_cores(schedule), *_devices(schedule), *_shared(schedule)]
+    shown = {name: chart.within(parts) for name, parts in rows}
+    if not any(shown.values()):
+        raise chart.nothing()
+    row_of = {name: len(shown) - 1 - k for k, name in enumerate(shown)}
     axes = axes if axes is not None else _axes(1.4 + 0.55 * len(rows))
     used: set[str] = set()
     for name, parts in shown.items():
         for tasks_of, a, b in parts:
             for k, task in enumerate(tasks_of or ("context switch",)):
-                first, last = max(a, low) / scale, min(b, high) / scale
                 height = 0.7 / max(1, len(tasks_of))
-                colour, wide = colours.get(task, SWITCH), (last - first) * scale * NARROW > high - low
-                axes.broken_barh([(first, last - first)], (row_of[name] - 0.35 + k * height, height),
-                                 facecolors=colour, label=task if task not in used else None,
-                                 edgecolor="white" if wide else colour, linewidth=0.4 if wide else 0.8,
-                                 zorder=1.0 if wide else 1.1)  # fmt: skip
+                style = chart.solid(a, b, chart.colours.get(task, SWITCH))
+                chart.bar(axes, a, b, row_of[name] - 0.35 + k * height, height,
+                          label=task if task not in used else None, **style)  # fmt: skip
                 used.add(task)
-    for job, name, a, b in schedule.waits:
-        if a < b and b > low and a < high:
-            first, last = max(a, low) / scale, min(b, high) / scale
-            axes.broken_barh([(first, last - first)], (row_of[name] - 0.45, 0.25), facecolors="white", hatch="////",
-                             edgecolor=colours[job.task.name], linewidth=0.8)  # fmt: skip
+    for job, name, a, b in chart.within(schedule.waits):
+        chart.bar(axes, a, b, row_of[name] - 0.45, 0.25, **_hatched(chart.colours[job.task.name]))
     top = len(shown) - 0.4
-    for task in tasks:
-        mine = [job for job in schedule.of(task) if low <= job.arrival < high]
-        axes.plot([job.arrival / scale for job in mine], [top] * len(mine), "v", color=colours[task], markersize=5)
+    _marks(schedule, chart, axes, dict.fromkeys(chart.colours, (top, top + 0.3)))
+    return chart.finish(axes, list(shown), top + 0.6)
+
+
+def _levels(schedule: Schedule, chart: _Chart, axes: Axes | None) -> Axes:
+    """A row for each task, at three levels; its arrivals and misses above it."""
+    shown = {task: chart.within(parts) for task, parts in states(schedule).items() if task in chart.colours}
+    if not any(shown.values()):
+        raise chart.nothing()
+    axes = axes if axes is not None else _axes(1.4 + 0.7 * len(shown))
+    row_of = {task: len(shown) - 1 - k for k, task in enumerate(shown)}
+    for task, parts in shown.items():
+        colour = chart.colours[task]
+        for state, a, b in parts:
+            style = chart.solid(a, b, colour)
+            if state == "ready":
+                style |= dict(alpha=0.4)
+            elif state == "blocked":
+                style = _hatched(colour)
+            chart.bar(axes, a, b, row_of[task] - 0.4, HEIGHTS[state], **style)
+    for state, style in zip(STATES, (dict(facecolors=GREY), dict(facecolors=GREY, alpha=0.4), _hatched(GREY))):
+        axes.broken_barh([], (0, 0), label=state, **style)
+    _marks(schedule, chart, axes, {task: (row + 0.42, row + 0.42) for task, row in row_of.items()})
+    return chart.finish(axes, list(shown), len(shown) - 0.3)
+
+
+def _hatched(colour: str) -> dict[str, Any]:
+    return dict(facecolors="white", hatch="////", edgecolor=colour, linewidth=0.8)
+
+
+def _marks(schedule: Schedule, chart: _Chart, axes: Axes, at: Mapping[str, tuple[float, float]]) -> None:
+    """Arrivals and missed deadlines of each task, at these heights."""
+    low, high, scale = chart.low, chart.high, chart.scale
+    for task, colour in chart.colours.items():
+        mine = [job.arrival / scale for job in schedule.of(task) if low <= job.arrival < high]
+        axes.plot(mine, [at[task][0]] * len(mine), "v", color=colour, markersize=5)
     missed = [(job.deadline, job.task.name) for job in schedule.jobs
               if job.deadline is not None and low <= job.deadline < high
               and (job.status in ("missed", "killed") or (job.end is None and job.deadline < schedule.until
@@ -65,15 +153,8 @@ def gantt(schedule: Schedule, begin: Duration = 0, end: Duration | None = None, 
     if missed:
         axes.plot([], [], "x", color="black", markersize=6, label="deadline missed")
     for task in dict.fromkeys(name for _, name in missed):
-        late = [at / scale for at, name in missed if name == task]
-        axes.plot(late, [top + 0.3] * len(late), "x", color=colours[task], markersize=6)
-    axes.set_yticks(list(row_of.values()), list(row_of))
-    axes.set_ylim(-0.6, top + 0.6)
-    axes.set_xlim(low / scale, high / scale)
-    axes.set_xlabel(f"t [{unit}]")
-    axes.grid(axis="x", alpha=0.3)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize="small", frameon=False)
-    return axes
+        late = [deadline / scale for deadline, name in missed if name == task]
+        axes.plot(late, [at[task][1]] * len(late), "x", color=chart.colours[task], markersize=6)
 
 
 def _cores(schedule: Schedule) -> list[tuple[str, list[tuple[tuple[str, ...], int, int]]]]:
