@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import warnings
 
 import pytest
 import torch
@@ -104,6 +105,43 @@ def test_a_barrier_releases_jobs_at_its_nanosecond_and_they_read_the_new_picture
     for k, at in enumerate(rises):  # shown when the job of 1 ms ends
         before, after = (float(run["shown"].at(at / 1e9 + late)) for late in (0.0009, 0.0011))
         assert (before, after) == (10.0 * k, 10.0 * (k + 1))
+
+
+class Counter(Block):
+    """How often it ticks."""
+
+    count, n = Output(), State(0.0)
+
+    @tick
+    def step(self, n):
+        return {"count": n + 1, "n": n + 1}
+
+
+class Counted(Diagram):
+    """Counts what a barrier lets pass: by a crossing, and by its value, at the instants of a clock of 10 ms."""
+
+    exact, seen = Output(), Output()
+
+    def __init__(self, **clock: str) -> None:
+        outputs = {"barrier": Output((), dtype="bool", initial=False), "number": Output((), dtype="int64")}
+        self.line, self.barrier, self.clock = Process(parts, outputs=outputs), Barrier(), Counter(period="10 ms")
+        self.barrier.dark = self.line.barrier
+        self.by_crossing = triggered(Counter(), when=self.barrier.blocked)
+        self.by_value = triggered(Counter(), when=self.line.barrier, **clock)
+        self.exact, self.seen = self.by_crossing.count, self.by_value.count
+
+
+def test_a_trigger_by_a_value_of_a_process_is_read_at_common_instants_and_a_warning_says_so() -> None:
+    with pytest.warns(UserWarning, match=r"by_value: triggered when line.barrier, which changes .* never seen"):
+        run = simulate(Counted(), until=0.1, solver=STEP, every=0.01)
+    dark = [(CYCLE + k * (CYCLE + LIGHT)) for k in range(6)]
+    caught = [at for at in dark if any(at <= ns <= at + LIGHT for ns in range(0, 10**8, 10**7))]
+    assert float(run["exact"].values[0, -1]) == len(dark)
+    assert 0 < len(caught) < len(dark) and float(run["seen"].values[0, -1]) == len(caught)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        named = simulate(Counted(period="2 ms"), until=0.1, solver=STEP, every=0.01)
+    assert float(named["seen"].values[0, -1]) == len(dark)  # every part is in it for 3 ms
 
 
 @pytest.mark.parametrize(("kind", "starts"), [("falling", (LIGHT,)), ("either", (0, LIGHT))])

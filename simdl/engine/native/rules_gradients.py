@@ -12,6 +12,8 @@ from torch import Tensor
 from simdl.engine.native.registry import by_parts
 from simdl.errors import LoweringError
 
+SCATTERED = 4096  # elements of a lane of which one may get a gradient
+
 
 @by_parts("tanh_backward")
 def _tanh(grad: Tensor, result: Tensor) -> Tensor:
@@ -45,8 +47,10 @@ def _slice(grad: Tensor, sizes: list[int], dim: int, start: int, end: int, step:
 
 @by_parts("scatter_add")
 def _scatter_add(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
-    """What is scattered to element n: the sources whose index it is."""
+    """What is scattered to element n: the sources whose index it is. Every element is looked at each time."""
     size = x.shape[dim]
+    if size > SCATTERED:
+        raise LoweringError("scatter_add", f"{size} elements to add to", f"at most {SCATTERED}")
     cut = tuple(slice(0, n) for n in index.shape)
     given, places = source[cut].movedim(dim, -1), index.movedim(dim, -1)
     here = places.unsqueeze(-1) == torch.arange(size)
