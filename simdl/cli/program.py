@@ -38,6 +38,7 @@ COMMANDS = {
     "train": ("train", "Train the network of a scenario on data sets."),
     "validate": ("validate", "Check the requirements on many lanes."),
     "codesign": ("codesign", "Simulate, train, close the loop, check, learn from the worst, check again."),
+    "surrogate": ("surrogate", "Replace a part of a scenario by a network, and compare both loops."),
     "export-c": ("export_c", "Write a sampled part of a scenario as C99, and put it back into the loop."),
     "report": ("report", "Write the page of a folder again, of an unfinished one too."),
     "export": ("export", "Write a network as ONNX, torch.export or C, and put the file back into the loop."),

@@ -12,6 +12,7 @@ from simdl.networks.horizon import FreeRun
 from simdl.networks.state_space import NeuralStateSpace
 from simdl.plot import PALETTE
 from simdl.result import Run
+from simdl.surrogate.card import SurrogateCard, save_surrogate
 from simdl.surrogate.comparison import Difference, Pair, Speed
 from simdl.surrogate.part import Part
 from simdl.surrogate.training import Training
@@ -28,7 +29,7 @@ class Surrogate:
 
     diagram: the copy with the network at `path`; network: the block; original, run: both loops on the unseen lanes
     `ids`; differences: of every signal that crosses the border; free_run: one step and many, open loop; speeds: of both
-    engines.
+    engines; card: what is saved.
     """
 
     path: str
@@ -43,6 +44,11 @@ class Surrogate:
     free_run: FreeRun
     speeds: tuple[Speed, ...]
     ids: tuple[int, ...]
+    card: SurrogateCard
+
+    def save(self, folder: str | Path) -> SurrogateCard:
+        """Write weights and card, for `load_surrogate` and `place`."""
+        return save_surrogate(folder, self.network, self.card)
 
     @property
     def worst(self) -> float:

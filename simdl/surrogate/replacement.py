@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from simdl.block import Block
 from simdl.campaign import monte_carlo
 from simdl.clock import Duration, clock
 from simdl.compile import Model, compile_model
-from simdl.declarations import Input, Output, Param, State
+from simdl.declarations import Input, Output, Param
 from simdl.declared import Declared
 from simdl.diagram import Diagram
 from simdl.engine.solver import Solver
@@ -21,15 +21,19 @@ from simdl.errors import ModelError
 from simdl.methods import OutputMethod
 from simdl.networks.horizon import free_run
 from simdl.networks.state_space import NeuralStateSpace
-from simdl.port import Formula, Port, Signal, ports_of, stack
+from simdl.port import Formula, Port, Signal, ports_of
 from simdl.result import Run
 from simdl.simulate import simulate
 from simdl.slots.copying import copied
 from simdl.space import Sampled, draw
+from simdl.surrogate.card import SurrogateCard
 from simdl.surrogate.comparison import Pair, differences, speeds
+from simdl.surrogate.exchange import replaced
 from simdl.surrogate.outcome import Surrogate
 from simdl.surrogate.part import Element, Part, block_at, owners, part_of, rewire
 from simdl.surrogate.training import normalised, train
+
+Learnt = Callable[[NeuralStateSpace, SurrogateCard], object]
 
 
 def surrogate(
@@ -42,6 +46,7 @@ def surrogate(
     learning_rate: float = 3e-3, seconds: float | None = None, validate: float = 0.25, tolerance: float = 0.1,
     solver: Solver | None = None, after: Solver | None = None, engine: str = "auto",
     engines: Sequence[str] = ("torch", "native"), repeats: int = 3, progress: bool | None = None,
+    learnt: Learnt | None = None,
 ) -> Surrogate:  # fmt: skip
     """Replace the part of a diagram at `path` by a network that ticks every `period`, and compare both in the loop.
 
@@ -55,6 +60,7 @@ def surrogate(
     4. Compare on `test` lanes of other numbers, without excitation, from the same initial states: each signal that
        crosses the part's border, outputs of the root, and `record`.
 
+    learnt(network, card) is called before the comparison, to keep what would be lost if that is interrupted.
     solver, after: of the original loop and of the one with the network, which may need no small steps any more. The
     network starts from the mean initial states of the excited lanes unless `set` says otherwise.
 
@@ -90,6 +96,8 @@ def surrogate(
         excited, {**space, **starts}, lanes=lanes, until=until, inputs=inputs, set=set, seed=seed, record=keys,
         every=period, keep=True, engine=engine, solver=solver, progress=progress,
     )  # fmt: skip
+    if not campaign.complete:  # by Ctrl-C: of fewer lanes than asked for, nothing is learnt
+        raise KeyboardInterrupt(f"{len(campaign.ids)} of {lanes} lanes were excited")
     good = [row for row, lane in enumerate(campaign.ids.tolist()) if lane not in campaign.status]
     if len(good) < 2:
         raise ModelError(f"surrogate of {path}", f"{lanes - len(good)} of {lanes} excited lanes failed",
@@ -105,13 +113,10 @@ def surrogate(
         for side, (_, mean, std) in zip((part.states, part.inputs, part.outputs), rows)
         for i, one in enumerate(side)
     }
-    make: Any = NeuralStateSpace
-    network: NeuralStateSpace = make(
-        f, {one.name: State(float(data[one.name][:, 0].mean()), unit=one.unit) for one in part.states},
-        {one.name: Input((), unit=one.unit) for one in part.inputs},
-        {one.name: Output((), unit=one.unit) for one in part.outputs},
-        g, scales=scales, through=part.through, period=period,
-    )  # fmt: skip
+    card = SurrogateCard.of(part, ticking, hidden, data, scales, training)
+    network = card.network(f, g)
+    if learnt is not None:
+        learnt(network, card)
     made, fast = replaced(diagram, model, part, network), after
     compiled = compile_model(made)
     if fast is None and compiled.continuous:
@@ -140,55 +145,9 @@ def surrogate(
         (diagram, {"set": drawn, "solver": solver, "record": [pair.original for pair in pairs]}),
         (made, {"set": kept, "solver": fast, "record": shown}), until, engines=engines, repeats=repeats, **common,
     )  # fmt: skip
-    return Surrogate(path, made, network, part, training, original, run, tuple(pairs),
-                     differences(original, run, pairs, ids), stable, timed, tuple(ids))  # fmt: skip
-
-
-def replaced(diagram: Diagram, model: Model, part: Part, network: NeuralStateSpace) -> Diagram:
-    """A copy of a diagram in which a network stands for a part: its readers read the network."""
-    made = copied(diagram)
-    old = block_at(made, part.path)
-    parent, label = old.parent, old.label
-    assert isinstance(parent, Diagram)
-    inside = {id(one) for one in owners(old)}
-    places = {id(one): one.path for one in owners(old)}
-    named = {one.name for one in part.inputs}
-
-    def change(port: Port, index: int | None) -> Any:
-        if id(port.owner) not in inside:
-            return None
-        if port.owner is old and isinstance(type(old).declared().get(port.name), Input):
-            if port.name in named:
-                return Port(network, port.name, "input")
-            return old.wires.get(port.name, getattr(type(old).declared()[port.name], "default", None))
-        if port.kind == "param":
-            raise ModelError(f"surrogate of {part.path}", f"its parameter {port.name} is read outside",
-                             "a part whose parameters are its own", f"write the number, or read {port} elsewhere",
-                             )  # fmt: skip
-        key = model.key(f"{places[id(port.owner)]}.{port.name}")
-
-        def element(number: int | None) -> Port:
-            one = part.find(key, number)
-            return Port(network, one.name, "state" if one in part.states else "output")
-
-        if index is None and key in part.lengths:
-            return stack(*(element(number) for number in range(part.lengths[key])))
-        return element(index)
-
-    for one in part.inputs:
-        network.wires[one.name] = old.wires[one.name]
-    vars(network).update(parent=parent, label=label)
-    held, _, last = label.rpartition(".")
-    if not held:
-        vars(parent)[label] = network
-    elif isinstance(vars(parent)[held], dict):
-        vars(parent)[held][next(key for key in vars(parent)[held] if str(key) == last)] = network
-    else:
-        row = list(vars(parent)[held])
-        row[int(last)] = network
-        vars(parent)[held] = row
-    rewire(made, change)
-    return made
+    off = differences(original, run, pairs, ids)
+    return Surrogate(path, made, network, part, training, original, run, tuple(pairs), off, stable, timed, tuple(ids),
+                     card.compared(off))  # fmt: skip
 
 
 def _excited(diagram: Diagram, model: Model, excite: Mapping[Any, Block]) -> tuple[Diagram, dict[str, Any]]:
@@ -234,18 +193,22 @@ def _keyed(model: Model, given: Mapping[Any, Any] | None) -> dict[str, Any]:
     return {model.key(key): one for key, one in (given or {}).items()}
 
 
-def _check_space(model: Model, path: str, space: Mapping[str, Any]) -> None:
-    """A network stands for one plant: parameters that it depends on cannot vary."""
+def own_parameters(model: Model, path: str, keys: Iterable[str]) -> list[str]:
+    """Those of the keys that the part at a path depends on as parameters: its own, and what its settings read."""
     read: frozenset[str] = frozenset()
     for one in owners(block_at(model.root, path)):
         for source in one.settings.values():
-            ports = list(ports_of(source))
-            read |= {model.key(port) for port in ports}
-    for key in space:
-        value = model.values.get(key)
-        if key in read or (value is not None and value.kind == "param" and key.startswith(f"{path}.")):
-            raise ModelError(f"surrogate of {path}: space", f"{key}, a parameter of it", "what varies outside it",
-                             "the network stands for one value of it: set={...}")  # fmt: skip
+            read |= {model.key(port) for port in ports_of(source)}
+    values = {key: model.values.get(key) for key in keys}
+    return [key for key, value in values.items()
+            if key in read or (value is not None and value.kind == "param" and key.startswith(f"{path}."))]  # fmt: skip
+
+
+def _check_space(model: Model, path: str, space: Mapping[str, Any]) -> None:
+    """A network stands for one plant: parameters that it depends on cannot vary."""
+    for key in own_parameters(model, path, space):
+        raise ModelError(f"surrogate of {path}: space", f"{key}, a parameter of it", "what varies outside it",
+                         "the network stands for one value of it: set={...}")  # fmt: skip
 
 
 def _table(run: Run, part: Part) -> dict[str, Tensor]:
