@@ -91,7 +91,7 @@ class Prepared:
             for path, key, t, kind, unit in self._signals
         }
         status = simulator.state.status | launch.status()
-        simulator.raise_if_strict(status)
+        simulator.failing.raise_if_strict(status)
         return Run(
             simulator.model, traces, seconds(self.end), simulator.lanes, simulator.setup.seed, "native", status,
             tuple(launch.events()), simulator.accuracy, _Final(simulator, launch.blocks), self.why,

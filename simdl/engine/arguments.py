@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from simdl.clock import LONGEST, Duration, nanoseconds
+from simdl.clock import LONGEST, SECOND, Duration, nanoseconds
 from simdl.compile import Model, compile_model
 from simdl.declarations import as_tensor
 from simdl.declared import Declared
@@ -125,6 +125,25 @@ def solver_of(given: Solver | None) -> Solver:
     if given is not None and not isinstance(given, Solver):
         raise RunError("solver", f"{given!r}", "a solver, such as Tsit5(rtol=1e-6)", names=names, wrong=str(given))
     return given if given is not None else RK4()
+
+
+def step_limit(solver: Solver, model: Model) -> float | None:
+    """The longest step in seconds: the one given, else a quarter of the smallest period; None for adaptive solvers.
+
+    Raises RunError for a continuous model without a clock, and a fixed-step solver without a step."""
+    given = solver.max_step
+    if given is not None:
+        return nanoseconds(given, "max_step") / SECOND if isinstance(given, str) else float(given)
+    if solver.adaptive:
+        return None
+    if model.clocks:
+        return min(clock.period for clock in model.clocks) / 4
+    if model.continuous:
+        raise RunError(
+            model.name, "a continuous model without a clock, and a fixed-step solver without a step",
+            "a step size, or an adaptive solver", "solver=RK4(max_step=0.01), or solver=Tsit5(rtol=1e-6)",
+        )  # fmt: skip
+    return None
 
 
 def device_of(given: str | torch.device) -> torch.device:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from simdl.clock import SECOND
 from simdl.engine.arguments import whole
-from simdl.errors import RunError
+from simdl.errors import CompileError, LoweringError, RunError
 
 if TYPE_CHECKING:
+    from simdl.engine.native.engine import Native
     from simdl.engine.simulator import Simulator
 
 ENGINES = ("auto", "native", "torch")
@@ -41,6 +42,32 @@ def why_not(simulator: Simulator) -> str:
     if simulator.setup.device.type != "cpu":
         return f"the device {simulator.setup.device}"
     return ""
+
+
+def native_run(simulator: Simulator, end: int) -> tuple[Native | None, str]:
+    """The native engine, ready for a run to `end`, ns, and what it does; or None, and why torch runs it.
+
+    Raises LoweringError and CompileError when the native one was insisted on."""
+    found, insisted = why_not(simulator), simulator.asked == "native"
+    if found and insisted:
+        raise LoweringError(simulator.model.name, found, "a run that the native engine does", "engine='auto'")
+    if not found and not insisted and not worth_compiling(simulator, end):
+        found = "a short run, for which compiling does not pay; engine='native' insists"
+    if found:
+        return None, found
+    if simulator.grad:
+        from simdl.engine.native.adjoint import NativeGradients as Engine
+    else:
+        from simdl.engine.native.engine import Native as Engine  # type: ignore[assignment]
+
+    native = Engine(simulator, simulator.threads)
+    try:
+        native.prepare(end)
+    except (LoweringError, CompileError) as error:
+        if insisted:
+            raise
+        return None, str(error).replace("\n", "; ")
+    return native, native.describe()
 
 
 def effort(simulator: Simulator, end: int, lanes: int | None = None) -> float:

@@ -14,6 +14,7 @@ from simdl.compile import Model
 from simdl.engine.evaluate import Env
 from simdl.engine.instant import _like
 from simdl.engine.state import State
+from simdl.errors import RunError
 
 if TYPE_CHECKING:
     from simdl.engine.simulator import Simulator
@@ -34,7 +35,21 @@ class FailedLanes:
         lanes = torch.zeros(s.setup.lanes, dtype=torch.bool, device=s.setup.device)
         lanes[list(failed)] = True
         s.state.frozen, s.state.status = lanes, {lane: (0.0, why) for lane, why in failed.items()}
-        s.raise_if_strict(s.state.status)
+        self.raise_if_strict(s.state.status)
+
+    def raise_if_strict(self, status: Mapping[int, tuple[float, str]]) -> None:
+        """With strict=True, a RunError for the first failed lane."""
+        if self.simulator.strict and status:
+            lane, (t, why) = next(iter(status.items()))
+            self.refuse(lane, why, t)
+
+    def refuse(self, lane: int, why: str, t: float) -> None:
+        """Raise for a failed lane."""
+        s = self.simulator
+        number = int(s.setup.ids[lane])
+        raise RunError(f"{s.model.name}: lane {number}, seed {s.setup.seed}", f"{why}, after t = {t:g} s",
+                       "a lane that stays finite",
+                       f"replay it alone: simulate(..., seed={s.setup.seed}, ids=[{number}])")  # fmt: skip
 
     def found(self, reasons: list[tuple[Tensor, str]]) -> Tensor | None:
         """The lanes that failed in this cycle and were not frozen before."""
@@ -67,7 +82,7 @@ class FailedLanes:
             why = text.get(lane) or self._not_finite(lane)
             saved.status[lane] = (seconds(max(0, saved.ns)), why)
             if s.strict:
-                s.refuse(lane, why, seconds(max(0, saved.ns)))
+                self.refuse(lane, why, seconds(max(0, saved.ns)))
         frozen = bad if saved.frozen is None else saved.frozen | bad
         if s.grad:
             s.recorder.rollback(mark)

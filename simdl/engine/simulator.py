@@ -11,32 +11,30 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint as recompute, set_checkpoint_early_stop
 
-from simdl.clock import FOREVER, SECOND, Duration, nanoseconds, seconds
+from simdl.clock import FOREVER, Duration, seconds
 from simdl.compile import Model
 from simdl.compile.node import ClockId
 from simdl.declared import Declared
 from simdl.engine import setup as setups
-from simdl.engine.arguments import device_of, horizon, mapping, model_of, several, solver_of, switch, whole
-from simdl.engine.choice import check_engine, check_threads, why_not, worth_compiling
+from simdl.engine.accuracy import CHECKED, half_step_change
+from simdl.engine.arguments import device_of, horizon, mapping, model_of, several, solver_of, step_limit, switch, whole
+from simdl.engine.choice import check_engine, check_threads, native_run
 from simdl.engine.evaluate import Env
 from simdl.engine.failing import FailedLanes
 from simdl.engine.instant import Instants
+from simdl.engine.recomputation import recomputed
 from simdl.engine.record import Recorder
 from simdl.engine.segment import Segments
 from simdl.engine.snapshot import Snapshot
-from simdl.engine.solver import Solver, advance
+from simdl.engine.solver import Solver
 from simdl.engine.span import Span
-from simdl.engine.state import flat
-from simdl.errors import CompileError, LoweringError, RunError
+from simdl.errors import RunError
 from simdl.port import Formula, Signal
 
 if TYPE_CHECKING:
     from simdl.engine.native.engine import Native
     from simdl.engine.native.launch import Launch
-
-CHECKED = 64  # segments of lane 0 that the accuracy probe repeats with half the step
 
 
 class Simulator:
@@ -88,7 +86,7 @@ class Simulator:
             self.solver: Solver = solver_of(solver)
             self.recorder = Recorder(self.setup, self.model.recorded(chosen), every)
             self.instants = Instants(self.setup, self.recorder)
-        self.segments = Segments(self.instants, self.solver, self._max_step())
+        self.segments = Segments(self.instants, self.solver, step_limit(self.solver, self.model))
         self.state = self.instants.initial.copy()
         with self._placed():
             for i in self.segments.lane_edges:
@@ -105,21 +103,6 @@ class Simulator:
     def _placed(self) -> Any:
         """Where tensors are made that blocks make without saying where."""
         return nullcontext() if self.device.type == "cpu" else self.device
-
-    def _max_step(self) -> float | None:
-        given = self.solver.max_step
-        if given is not None:
-            return nanoseconds(given, "max_step") / SECOND if isinstance(given, str) else float(given)
-        if self.solver.adaptive:
-            return None
-        if self.model.clocks:
-            return min(clock.period for clock in self.model.clocks) / 4
-        if self.model.continuous:
-            raise RunError(
-                self.model.name, "a continuous model without a clock, and a fixed-step solver without a step",
-                "a step size, or an adaptive solver", "solver=RK4(max_step=0.01), or solver=Tsit5(rtol=1e-6)",
-            )  # fmt: skip
-        return None
 
     # -- time -----------------------------------------------------------------------------------------------------
 
@@ -170,12 +153,12 @@ class Simulator:
         if when is None and self.state.resets is None and self._runs_natively(end):
             assert self._native is not None
             self._native.advance(end, progress)
-            self.raise_if_strict(self.state.status)
+            self.failing.raise_if_strict(self.state.status)
             return False
         with torch.set_grad_enabled(self.grad):
             while self.state.ns < end:
                 if self.grad and self.checkpoint > 1 and when is None and self.state.ns >= 0:
-                    self._checkpointed(end)
+                    recomputed(self, end)
                 else:
                     self._advance(min(self.next_instant(), end))
                 if self.state.frozen is not None and bool(self.state.frozen.all()):
@@ -208,29 +191,9 @@ class Simulator:
         self._check_horizon(end)
         if self.asked == "torch" or self._native is not None:
             return self.engine, self.why
-        found = why_not(self)
-        if found and self.asked == "native":
-            raise LoweringError(self.model.name, found, "a run that the native engine does", "engine='auto'")
-        if not found and self.asked == "auto" and not worth_compiling(self, end):
-            found = "a short run, for which compiling does not pay; engine='native' insists"
-        if not found:
-            if self.grad:
-                from simdl.engine.native.adjoint import NativeGradients as Native
-            else:
-                from simdl.engine.native.engine import Native  # type: ignore[assignment]
-
-            native = Native(self, self.threads)
-            try:
-                native.prepare(end)
-            except (LoweringError, CompileError) as error:
-                if self.asked == "native":
-                    raise
-                found = str(error).replace("\n", "; ")
-            else:
-                self._native = native
-                self.engine, self.why = "native", native.describe()
-        if found:
-            self.engine, self.why, self.asked = "torch", found, "torch"
+        self._native, self.why = native_run(self, end)
+        self.engine = "torch" if self._native is None else "native"
+        self.asked = "torch" if self._native is None else self.asked
         return self.engine, self.why
 
     def launch(self, end: int) -> Launch:
@@ -247,19 +210,6 @@ class Simulator:
         times = self._native.plan(self.state.ns, end + 1, whole=True).ns
         times = times[times <= end]
         return int(times[-1]) if len(times) else self.next_instant()
-
-    def raise_if_strict(self, status: Mapping[int, tuple[float, str]]) -> None:
-        """With strict=True, a RunError for the first failed lane."""
-        if self.strict and status:
-            lane, (t, why) = next(iter(status.items()))
-            self.refuse(lane, why, t)
-
-    def refuse(self, lane: int, why: str, t: float) -> None:
-        """Raise for a failed lane."""
-        number = int(self.setup.ids[lane])
-        raise RunError(f"{self.model.name}: lane {number}, seed {self.setup.seed}", f"{why}, after t = {t:g} s",
-                       "a lane that stays finite",
-                       f"replay it alone: simulate(..., seed={self.setup.seed}, ids=[{number}])")  # fmt: skip
 
     def _advance(self, ns: int) -> None:
         with torch.set_grad_enabled(self.grad), self._placed():
@@ -310,19 +260,9 @@ class Simulator:
     def _check_accuracy(self, start: Tensor, ns: int) -> None:
         """Repeat (the beginning of) a segment of lane 0 with half the step."""
         self._checked += 1
-        if self.setup.lanes > 4096:
-            return
-        span = Span(self.segments, self.state, self.state.ns, ns)
-        steps = self.segments.steps(span.length)
-        h, part = span.length / steps, min(steps, CHECKED)
-        coarse, fine = (self.state.y if part == steps else start), start
-        for j in range(part):
-            if part < steps:
-                coarse = advance(self.solver, span.slope, h * j, coarse, h).y1
-            half = advance(self.solver, span.slope, h * j, fine, h / 2).y1
-            fine = advance(self.solver, span.slope, h * j + h / 2, half, h / 2).y1
-        error = (fine[:, 0] - coarse[:, 0]).abs() / fine[:, 0].abs().clamp(min=1e-6)
-        self.tell_accuracy(float(error.max()), int(error.argmax()), self.t)
+        if self.setup.lanes <= 4096:
+            change = half_step_change(self, start, ns)
+            self.tell_accuracy(float(change.max()), int(change.argmax()), self.t)
 
     def tell_accuracy(self, worst: float, at: int, t: float) -> None:
         """Keep the largest relative change by half the step, and warn of a large one: of continuous row `at`, at t."""
@@ -344,51 +284,6 @@ class Simulator:
                 if columns:
                     self.recorder.take(ns, key, columns[-1], None)
         self.state.ns = end
-
-    # -- checkpointed gradients -----------------------------------------------------------------------------------
-
-    def _checkpointed(self, end: int) -> None:
-        """A block of instants whose intermediate values are computed again in the backward pass."""
-        before, mark = self.state, self.recorder.mark()
-        tensors, build = flat(before)
-        frozen_before = before.frozen
-        done = False
-
-        def block(*given: Tensor) -> tuple[Tensor, ...]:
-            nonlocal done
-            if not done:
-                done = True
-                return forward(given)
-            kept = self.state, self.seen, self.recorder.fork()  # the backward pass leaves no trace
-            try:
-                return forward(given)
-            finally:
-                self.state, self.seen = kept[:2]
-                self.recorder.join(kept[2])
-
-        def forward(given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            self.state = build(given)
-            self.recorder.rollback(mark)
-            for _ in range(self.checkpoint):
-                if self.state.ns >= end or (self.state.frozen is not None and bool(self.state.frozen.all())):
-                    break
-                self._advance(min(self.next_instant(), end))
-            after, rebuild = flat(self.state)
-            self._rebuild = rebuild
-            columns = [c for key, n in mark[0].items() for c in self.recorder.columns[key][n:]]
-            self._sizes = (len(after), [(k, len(self.recorder.columns[k]) - n) for k, n in mark[0].items()])
-            return (*after, *columns)
-
-        with set_checkpoint_early_stop(False):  # it stops by an exception that blocks may not see
-            out = recompute(block, *tensors, use_reentrant=False)
-        state, (count, sizes), rebuild = self.state, self._sizes, self._rebuild
-        self.state = rebuild(out[:count])
-        self.state.frozen = state.frozen if state.frozen is not None else frozen_before
-        rest = list(out[count:])
-        for key, n in sizes:
-            if n:
-                self.recorder.columns[key][-n:] = rest[:n]
-                rest = rest[n:]
 
     # -- reading, changing, rewinding -------------------------------------------------------------------------------
 

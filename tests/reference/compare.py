@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from simdl import RK4, Run, Simulator
-from simdl.engine.simulator import CHECKED
+from simdl.engine.accuracy import CHECKED
 from simdl.simulate import finished
 from tests.reference.build import build, inputs_of, paths_of
 from tests.reference.interpreter import Event, Record, interpret
