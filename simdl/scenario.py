@@ -147,6 +147,13 @@ class Scenario:
 
         lines += ["", "slots:"]
         lines += [f"  {name}: {slot}" for name, slot in slots_of(diagram).items()] or ["  none"]
+        if self.computer is not None:
+            from simdl.computer.describe import describe
+            from simdl.computer.placed import computer_of
+
+            computer = computer_of(diagram)
+            lines += ["", "computer:"]
+            lines += [f"  {line}" for line in describe(computer).splitlines()] if computer else ["  times of a log"]
         lines += ["", diagram.describe()]
         return "\n".join([*lines, "", self.partition(diagram)] if engine else lines)
 

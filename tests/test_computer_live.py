@@ -316,7 +316,7 @@ def test_a_task_that_reads_what_another_one_runs_is_refused() -> None:
     tasks = [*loaded().tasks, Task("spy", Processor("s"), arrivals=["30 ms"], body=spy)]
     with pytest.raises(RunError, match="a task that does not run it"):
         simulate(Computer(tasks, live=True).on(loop()), until=0.1)
-    with pytest.raises(ModelError, match="live computer"):
+    with pytest.raises(ModelError, match="a diagram on a computer"):
         schedule_of(loop())
 
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from simdl.compile.model import Model
     from simdl.compile.node import ClockId, Node
 
+SHOWN = 6  # names of what a block reads
+
 
 def describe(model: Model) -> str:
     """One line a block in order of execution, every edge between rates with its delay, and the conditions."""
@@ -59,9 +61,14 @@ def _row(model: Model, path: str) -> tuple[str, ...]:
         _rate(model, next((n.clock for n in nodes if n.clock is not None), None)),
         period_text(block.latency_ns) if block.latency_ns else "-",
         ", ".join(sorted(dtypes)) or "-",
-        ", ".join(sorted(reads)) or "-",
+        _few(sorted(reads)) or "-",
         ", ".join(key.rpartition(".")[2] for key in states) or "-",
     )
+
+
+def _few(names: list[str]) -> str:
+    """Some of many names."""
+    return ", ".join(names if len(names) <= SHOWN else [*names[: SHOWN - 1], f"and {len(names) - SHOWN + 1} more"])
 
 
 def _rate(model: Model, clock: ClockId | None) -> str:

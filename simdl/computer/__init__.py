@@ -17,6 +17,7 @@
     energy                 frequency levels, the energy of a schedule, batteries that stop a processor
     plot                   Gantt charts, histograms, utilisation
     mapped, coupling       blocks that tasks run, in a copy of a diagram: both engines replay the times of every lane
+    placed, describe       from a diagram back to its computer, and that in words
     replay                 a schedule that was measured
     process, history       SimPy processes as blocks
 """
@@ -47,11 +48,11 @@ from simdl.computer.instructions import (
 from simdl.computer.jitter import DelayedLoop as DelayedLoop
 from simdl.computer.job import Job as Job
 from simdl.computer.kernel import Kernel as Kernel
-from simdl.computer.live import schedule_of as schedule_of
 from simdl.computer.lock import Lock as Lock
 from simdl.computer.loss import BurstLoss as BurstLoss, Duplicate as Duplicate, Loss as Loss, Reorder as Reorder
 from simdl.computer.mailbox import Mail as Mail, Mailbox as Mailbox
 from simdl.computer.measure import measure as measure
+from simdl.computer.placed import computer_of as computer_of, schedule_of as schedule_of
 from simdl.computer.policy import (
     EDF as EDF,
     FixedPriority as FixedPriority,
@@ -78,9 +79,9 @@ from simdl.computer.traffic import Frames as Frames, Link as Link, Traffic as Tr
 
 __all__ = [
     "CAN", "EDF", "TDMA", "Accelerator", "Access", "Acquire", "Battery", "BurstLoss", "Bus", "Compute", "Computer",
-    "Correlated", "Degrade", "Distribution", "Duplicate", "Edge", "Exponential", "FixedPriority", "Frames",
-    "Frequency", "Ideal", "Job", "Kernel", "Keyed", "Link", "Lock", "Loss", "Mail", "Mailbox", "Measured", "Message",
-    "Mixture", "Normal", "Policy", "Process", "Processor", "Put", "Raise", "Read", "Release", "Reorder", "Replay",
-    "RoundRobin", "Run", "Scale", "Schedule", "Send", "Sleep", "SwitchedEthernet", "Table", "Take", "Task", "Traffic",
-    "Uniform", "Wait", "Write", "measure", "schedule_of",
+    "Correlated", "Degrade", "DelayedLoop", "Distribution", "Duplicate", "Edge", "Exponential", "FixedPriority",
+    "Frames", "Frequency", "Ideal", "Job", "Kernel", "Keyed", "Link", "Lock", "Loss", "Mail", "Mailbox", "Measured",
+    "Message", "Mixture", "Normal", "Policy", "Process", "Processor", "Put", "Raise", "Read", "Release", "Reorder",
+    "Replay", "RoundRobin", "Run", "Scale", "Schedule", "Send", "Sleep", "SwitchedEthernet", "Table", "Take", "Task",
+    "Traffic", "Uniform", "Wait", "Write", "computer_of", "measure", "schedule_of",
 ]  # fmt: skip

@@ -34,8 +34,8 @@ class DelayedLoop:
     plant: in continuous time; controller: a LinearModel with a period, or the matrix of u = K y (negative for negative
     feedback) and period=. At every k h it takes y and computes u, which takes the place of the u before at k h + d,
     with 0 <= d <= h drawn anew and independently. weights: W (n + m, n + m) of the price (x, u)' W (x, u); noise:
-    intensity of w (n, n), per second; sensor: covariance of e (p, p). Raises ModelError for shapes that misfit, matrices
-    that are not symmetric and positive semidefinite, and delays beyond a period.
+    intensity of w (n, n), per second; sensor: covariance of e (p, p). Raises ModelError for shapes that misfit,
+    matrices that are not symmetric and positive semidefinite, and delays beyond a period.
 
     The method is that of Jitterbug (Lincoln & Cervin, CDC 2002): E[z z'] of z = (x, state of the controller, u) goes
     through each period's linear map, one for each delay; the loop is stable in the mean square if the mean of their

@@ -15,13 +15,11 @@ from simdl.computer.edge import Edge
 from simdl.computer.history import History, Look, Shown, stepped
 from simdl.computer.raised import raised
 from simdl.declarations import Input, Output, Param, State
-from simdl.declared import Declared
-from simdl.errors import LaneError, ModelError, RunError, SimdlError
+from simdl.errors import LaneError, RunError, SimdlError
 from simdl.methods import Hit, reading
 
 if TYPE_CHECKING:
     from simdl.computer.computer import Computer
-    from simdl.computer.schedule import Schedule
     from simdl.computer.task import Task
 
 UNSEEN = -1
@@ -179,22 +177,6 @@ def showing(tasks: Sequence[Task]) -> frozenset[str]:
         if names <= found:
             return frozenset(found)
         found |= names
-
-
-def schedule_of(diagram: Declared, lane: int = 0, seed: int = 0) -> Schedule:
-    """What the computer of a lane did in the latest run of a diagram with a live computer, or until the lane failed.
-
-    Raises ModelError for a diagram without one, or a lane that has not run since.
-    """
-    found = [live for block in diagram.leaves() if isinstance(live := getattr(type(block), "_live", None), Live)]
-    if not found:
-        raise ModelError("schedule_of", f"{diagram}", "a diagram with a live computer", "Computer(live=True).on(...)")
-    track = found[0].history.tracks.get((lane, seed))
-    program = None if track is None else track.program or track.failed
-    if not isinstance(program, LiveLane):
-        ran = sorted(found[0].history.tracks)
-        raise ModelError("schedule_of", f"lane {lane}, seed {seed}", "one that has run", names=list(map(str, ran)))
-    return program.kernel.schedule()
 
 
 def _class_of(live: Live) -> Callable[[], Block]:

@@ -5,6 +5,7 @@ svg, figures          pictures of bounded size, in the page's colours
 report, origin        the verdict, the counts of lanes, and where it all comes from
 html, markdown, junit what a report is written as
 claim, verdicts       counts, rates and what they allow to be said
+computer              what the computer of a lane did
 campaign, codesign, bench  the pages
 """
 

@@ -11,8 +11,17 @@ from torch import Tensor
 
 from simdl.report import figures, verdicts
 from simdl.report.command import command as line
+from simdl.report.computer import computer
 from simdl.report.diagram import diagram
-from simdl.report.lanes import Replay, failures, lane_figure, run_lines, signal_paths, worst_lanes
+from simdl.report.lanes import (
+    Replay,
+    failures,
+    lane_figure,
+    most_urgent,
+    run_lines,
+    signal_paths,
+    worst_lanes,
+)
 from simdl.report.origin import Origin
 from simdl.report.parts import Note, Part, Section, Table
 from simdl.report.report import Counts, Report
@@ -48,6 +57,9 @@ def campaign_report(
         sections.append(_signals(campaign, paths))
     elif campaign.margins and campaign.lanes:
         sections += [margins(campaign), worst_lanes(campaign, replay, paths, pictures)]
+    on = computer(campaign, _shown(campaign)) if campaign.lanes else None
+    if on is not None:
+        sections.append(on)
     repeated = error_bars(confirmed)
     if repeated is not None:
         sections.append(repeated)
@@ -166,6 +178,12 @@ def _signals(campaign: Campaign, paths: Sequence[str]) -> Section:
         if not set(signal_paths(campaign, name)) <= set(paths) or campaign.count(name, Verdict.FAIL):
             parts.append(lane_figure(campaign, lane, name))
     return Section("Signals", tuple(parts))
+
+
+def _shown(campaign: Campaign) -> int:
+    """The lane whose computer is shown: the worst of the requirement with the smallest margin."""
+    urgent = most_urgent(campaign)
+    return urgent[0][1] if urgent else int(campaign.ids[0])
 
 
 def _cause(campaign: Campaign, margin: Tensor) -> tuple[str, float] | None:

@@ -35,7 +35,7 @@ def worst_lanes(campaign: Campaign, replay: Replay | None, paths: Sequence[str] 
             seen[lane] = None
     columns = ["requirement", "lane", "verdict", "margin", "decided at [s]"]
     parts: list[Part] = [Table.of("Smallest margins", columns, rows)]
-    chosen = _urgent(campaign)[:pictures]
+    chosen = most_urgent(campaign)[:pictures]
     lanes = list(dict.fromkeys([*(lane for _, lane in chosen), *seen]))[:WORST]
     if lanes and campaign.drawn:
         parts.append(drawn_values(campaign, lanes))
@@ -117,7 +117,7 @@ def run_lines(run: Run, paths: Iterable[str] = (), row: int = 0) -> list[figures
     return lines
 
 
-def _urgent(campaign: Campaign) -> list[tuple[str, int]]:
+def most_urgent(campaign: Campaign) -> list[tuple[str, int]]:
     """(requirement, lane) to look at first: failing requirements before others; a lane only once."""
     found: list[tuple[bool, str, int]] = []
     for name in campaign.margins:

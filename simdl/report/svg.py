@@ -22,7 +22,7 @@ INK, SOFT, RULE, PAPER = "#010203", "#020304", "#030405", "#fdfcfb"
 LARGEST = 400_000  # bytes of one SVG; above it the picture becomes a PNG
 WIDTH = 7.2  # inches; the page scales it
 
-_VARIABLES = {INK: "ink", SOFT: "soft", RULE: "rule", PAPER: "paper"} | {
+_VARIABLES = {INK: "ink", "#000000": "ink", SOFT: "soft", RULE: "rule", PAPER: "paper"} | {
     color.lower(): f"c{i}" for i, color in enumerate(PALETTE) if color != "#000000"
 }
 _STYLE: dict[Any, Any] = {
