@@ -4,6 +4,7 @@ parts, look, shape, rendering   what a part is, what can be wrong with it, and h
 camera, photographs, sheet      its picture, in the loop and for training
 belt, line, gate, outlet        the conveyor, parts on it as SimPy processes, the air jet, and what becomes of parts
 system, machine                 the closed loop with the slot `inspector`, and the computers that run it
+oracle                          an inspector that knows the truth, as a bound
 network, recipe, judging        the network that ships, how it was trained, and how good it is
 transfer, transfer_page         a new part with few labels: fine-tuned, from scratch, and on frozen features
 scenario                        what varies and what must hold

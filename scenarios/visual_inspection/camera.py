@@ -6,7 +6,7 @@ from simdl import Block, Input, Noise, Output, Param, crossing, tick
 from simdl.scenarios.visual_inspection.look import LOOK
 from simdl.scenarios.visual_inspection.rendering import PIXEL, SIZE, render
 
-STRETCH = 0.12  # m: half of what the camera sees of the belt, the unit of a look
+STRETCH = 0.02  # m: half of what the camera sees of the belt, the unit of a look: washers of 30 mm are 0.75 of it
 TAPS = 3  # pixels to each side that a blur reaches
 
 
@@ -32,7 +32,7 @@ class Camera(Block):
     number = Input(dtype="int64", default=0)
     speed = Input(unit="m/s", default=0.0)
     gain: Param = Param(1.0, low=0.0)
-    exposure: Param = Param(2e-3, unit="s", low=0.0)
+    exposure: Param = Param(5e-4, unit="s", low=0.0)
     defocus: Param = Param(0.45, low=0.05, doc="pixels")
     electrons: Param = Param(4000.0, low=1.0)
     reading: Param = Param(0.008, low=0.0)

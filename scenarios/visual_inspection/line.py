@@ -7,7 +7,8 @@ from simdl.computer import Process
 from simdl.scenarios.visual_inspection.gate import LEAD, LENGTH, RING
 from simdl.scenarios.visual_inspection.parts import DEFECTS, LOOK, draw
 
-NEAR = 1e-5  # m: a part is there when it is as near as this
+NEAR = 1e-4  # m: a part is there when it is as near as this
+ABOUT = 2e-3  # m: the same, where no more than that it is past matters
 STANDING, LOOK_AGAIN = 1e-3, 0.1  # m/s, s
 INPUTS = {
     "flow": Input(unit="1/s"),
@@ -21,21 +22,22 @@ OUTPUTS = {
     "number": Output((), dtype="int64", initial=0, doc="parts that have come to the barrier"),
     "look": Output((LOOK,), doc="of the part that came last"),
     "defect": Output(labels=DEFECTS, doc="of the part that came last"),
+    "kinds": Output((RING,), dtype="int64", initial=[0] * RING, doc="what is wrong with part k, at k modulo its length"),
     "gate": Output((), dtype="int64", initial=0, doc="1 while a part breaks the light barrier before the nozzle"),
     "reached": Output((), dtype="int64", initial=0, doc="parts that have come to that barrier"),
-    "fronts": Output(
-        (RING,), unit="m", doc="travel at which the front of part k is at the nozzle, at k modulo its length"
-    ),
-    "kinds": Output((RING,), dtype="int64", initial=[0] * RING, doc="what is wrong with part k, there"),
+    "fronts": Output((RING,), unit="m", doc="travel at which the front of part k is at the nozzle, at the same place"),
 }
 
 
 class Supply(Block):
-    """What the upstream station sends: so many parts a second, this part of them defective, no nearer than `pitch`."""
+    """What the upstream station sends: so many parts a second, this part of them defective, no nearer than `pitch`.
+
+    At a pitch of 1.2 parts and more no neighbour is in the picture, nor hit by the jet.
+    """
 
     flow: Param = Param(3.0, unit="1/s", low=0.01)
     fraction: Param = Param(0.08, low=0.0, high=1.0)
-    pitch: Param = Param(1.05 * LENGTH, unit="m", low=LENGTH, doc="the smallest distance between centres")
+    pitch: Param = Param(1.25 * LENGTH, unit="m", low=1.2 * LENGTH, doc="the smallest distance between centres")
     parts, defective, nearest = Output(unit="1/s"), Output(), Output(unit="m")
 
     @output(parts, defective, nearest)
@@ -65,21 +67,21 @@ class Parts:
             at += ports["pitch"] + ports.random.exponential(max(mean, 0.0))
 
     def part(self, env, ports, at):
-        """One part, whose front is at the barrier."""
+        """One part, whose front is at the barrier when the belt has travelled to `at`."""
         bad = ports.random.random() < ports["fraction"]
         defect = int(ports.random.integers(1, len(DEFECTS))) if bad else 0
-        place = (ports["number"] + 1) % RING
         ports["look"], ports["defect"] = draw(ports.random, self.family, defect), defect
-        ports["fronts"] = put(ports["fronts"], place, at + self.distance + LEAD)
-        ports["kinds"] = put(ports["kinds"], place, defect)
         ports["number"] += 1
+        place = ports["number"] % RING
+        ports["kinds"] = put(ports["kinds"], place, defect)
+        ports["fronts"] = put(ports["fronts"], place, at + self.distance + LEAD)
         ports["barrier"] = 1
-        yield from carried(env, ports, at + 0.9 * min(LENGTH, self.distance))
+        yield from carried(env, ports, at + 0.9 * min(LENGTH, self.distance), ABOUT)
         ports["barrier"] = 0
         yield from carried(env, ports, at + self.distance)
         ports["reached"] += 1
         ports["gate"] = 1
-        yield from carried(env, ports, at + self.distance + 0.9 * LENGTH)
+        yield from carried(env, ports, at + self.distance + 0.9 * LENGTH, ABOUT)
         ports["gate"] = 0
 
 
@@ -90,11 +92,11 @@ def put(ring, place, value):
     return made
 
 
-def carried(env, ports, target):
-    """Wait until the belt has travelled to `target`, m: look again when it should be there, until it is.
+def carried(env, ports, target, near=NEAR):
+    """Wait until the belt has travelled to `target`, m: look again when it should be there, until it is, or `near`.
 
     A belt that stands is looked at again after LOOK_AGAIN."""
-    while (left := target - ports["travel"]) > NEAR:
+    while (left := target - ports["travel"]) > near:
         speed = ports["speed"]
         yield env.timeout(max(left / speed, 1e-9) if speed > STANDING else LOOK_AGAIN)
 

@@ -80,16 +80,16 @@ def machine(load: float = 0.4, order: str = "fifo", inference: float = 0.01) -> 
     come at random times (Poisson). order: of the accelerator's queue: "fifo", or "priority" of the inspection before
     the others. inference: of the inspection's network, s.
     """
-    camera, cpu, plc = Processor("camera"), Processor("cpu", cores=2, policy=FixedPriority()), Processor("plc")
+    camera, cpu, plc = Processor("camera"), Processor("cpu", policy=FixedPriority()), Processor("plc")
     npu = Accelerator("npu", copy="0.2 ms", order=order)
     inspect, scan = Inspect(npu, inference), Scan(Between(0, SCAN))
     tasks = [
         Task("expose", camera, trigger=Edge("line.barrier"), body=Expose(), runs=["camera"]),
-        Task("inspect", cpu, trigger="expose", priority=1, body=inspect, runs=["vision"], instances=8, affinity=0),
+        Task("inspect", cpu, trigger="expose", priority=1, body=inspect, runs=["vision"], instances=8),
         Task("gate", plc, trigger=Edge("line.gate"), body=scan, runs=["gate"]),
     ]
     if load > 0:
         gaps = Exponential(round(sum(OTHER) / 2 / load, 9))
         other = Other(npu, Between(*OTHER))
-        tasks.append(Task("others", cpu, arrivals=gaps, priority=2, body=other, affinity=1, instances=64))
+        tasks.append(Task("others", Processor("host"), arrivals=gaps, priority=2, body=other, instances=64))
     return Computer(tasks, live=True)

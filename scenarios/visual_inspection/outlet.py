@@ -5,11 +5,11 @@ import numpy as np
 from simdl import Input, Output
 from simdl.computer import Process
 from simdl.scenarios.visual_inspection.gate import LENGTH, RING, WINDOWS
-from simdl.scenarios.visual_inspection.line import carried
+from simdl.scenarios.visual_inspection.line import ABOUT, carried
+from simdl.scenarios.visual_inspection.parts import DEFECTS
 
 GRIP = 0.002  # m of a part that the jet must hit to blow it off
 LOOK = 0.09  # m of travel between looks for new parts, less than what lies between barrier and nozzle
-COUNTS = ("passed", "good", "escaped", "rejected", "false_rejects", "defective")
 INPUTS = {
     "number": Input(dtype="int64"),
     "fronts": Input((RING,), unit="m"),
@@ -18,32 +18,45 @@ INPUTS = {
     "travel": Input(unit="m"),
     "speed": Input(unit="m/s"),
 }
-OUTPUTS = {name: Output((), dtype="int64", initial=0) for name in COUNTS}
+COUNTS = ("passed", "good", "escaped", "rejected", "false_rejects", "defective")
+KINDS = {
+    "counted": "parts that have passed the nozzle, by what is wrong with them",
+    "blown": "of these, those that the jet blew off",
+}
+OUTPUTS = {
+    **{name: Output((), dtype="int64", initial=0) for name in COUNTS},
+    **{name: Output((len(DEFECTS),), dtype="int64", initial=[0] * len(DEFECTS), doc=doc) for name, doc in KINDS.items()},
+}
 
 
 def leave(env, ports):
-    """The process of the outlet: each part is followed to the nozzle and counted when its end has passed.
+    """The process of the outlet: one part after the other is awaited, and counted when its end has passed the nozzle.
 
     It is blown off if one window of the jet hits GRIP of it. Then it is rejected, by mistake if nothing is wrong with
     it; else it comes out, good, or escaped if something is wrong: passed = good + escaped + rejected.
     """
     known = 0
     while True:
-        while known < ports["number"]:
-            known += 1
-            env.process(_part(env, ports, float(ports["fronts"][known % RING]), int(ports["kinds"][known % RING])))
-        yield from carried(env, ports, ports["travel"] + LOOK)
+        while known >= ports["number"]:
+            yield from carried(env, ports, ports["travel"] + LOOK, ABOUT)
+        known += 1
+        front, kind = float(ports["fronts"][known % RING]), int(ports["kinds"][known % RING])
+        yield from carried(env, ports, front + LENGTH)
+        count(ports, kind, bool(np.any(hit(ports["windows"], front) >= GRIP)))
 
 
-def _part(env, ports, front, kind):
-    yield from carried(env, ports, front + LENGTH)
-    blown, bad = bool(np.any(hit(ports["windows"], front) >= GRIP)), kind > 0
+def count(ports, kind, blown):
+    """A part with this defect, blown off or not."""
+    bad = kind > 0
     ports["passed"] += 1
     ports["defective"] += bad
     ports["rejected"] += blown
     ports["good"] += not bad and not blown
     ports["escaped"] += bad and not blown
     ports["false_rejects"] += not bad and blown
+    mine = np.arange(len(DEFECTS)) == kind
+    ports["counted"] = ports["counted"] + mine
+    ports["blown"] = ports["blown"] + mine * blown
 
 
 def hit(windows, front):

@@ -14,6 +14,7 @@ from simdl.scenarios.visual_inspection.rendering import SIZE
 
 LANES = 64
 PERIOD = Fraction(1, 100)  # s from part to part
+SPEED = 0.5  # m/s of the belt
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Studio(Diagram):
         self.barrier.blocked = self.feeder.barrier
         self.camera = triggered(Camera(), when=self.barrier.broken)
         self.camera.look, self.camera.number = self.feeder.look, self.feeder.number
-        self.camera.speed = 0.3
+        self.camera.speed = SPEED
         self.image, self.defect, self.place = self.camera.image, self.feeder.defect, self.feeder.place
 
 
