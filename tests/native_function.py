@@ -54,6 +54,7 @@ class Functions:
     graph: Graph = field(default_factory=Graph)
     lowered: dict[str, Lowered] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
+    scalar: tuple[str, ...] = ()  # more flags, of the library of width 1
 
     def __post_init__(self) -> None:
         self.tracer = Tracer(self.graph, LANES)
@@ -97,7 +98,7 @@ class Functions:
         """What a function gives natively."""
         if width not in self._libraries:
             unit, text = self.source(width)
-            self._libraries[width] = unit, load(text, flags=self.flags)
+            self._libraries[width] = unit, load(text, flags=self.flags + (self.scalar if width == 1 else ()))
         unit, library = self._libraries[width]
         lowered = self.lowered[name]
         lanes = len(inputs[0])

@@ -120,7 +120,7 @@ def test_gradient_passes_a_solve_in_a_loop_with_an_integrator() -> None:
     loop = Loop()
 
     def final(p: Tensor, grad: bool) -> Tensor:
-        return simulate(loop, 1, set={loop.p.value: p}, solver=RK4(max_step=0.1), grad=grad)["x"].at(1)
+        return simulate(loop, 1, set={loop.p.value: p}, every=1, solver=RK4(max_step=0.1), grad=grad)["x"].at(1)
 
     p = torch.tensor([0.5, 3.0], dtype=torch.float64, requires_grad=True)
     found = torch.autograd.grad(final(p, True).sum(), p)[0]

@@ -126,6 +126,7 @@ def test_a_lane_alone_is_a_lane_in_a_batch(model: Experiment, chance: random.Ran
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("lightly")
 @given(experiments(), st.randoms(use_true_random=False))
 @settings(random_models, max_examples=4)
 def test_a_lane_alone_is_a_lane_in_vectors(model: Experiment, chance: random.Random) -> None:

@@ -1,4 +1,8 @@
-"""Torch operations in C: equal to eager torch, the same bits at every width, any number of lanes."""
+"""Torch operations in C: equal to eager torch, the same bits at every width, any number of lanes.
+
+Vectors are compiled with -O1, as the engine compiles long programs, and single lanes with -O0: the bits are then the
+same however much the compiler optimises, too.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +42,7 @@ TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
 @cache
 def group(name: str) -> tuple[dict[str, Case], Functions, dict[str, LoweringError]]:
     """The cases of a group, lowered together."""
-    cases, functions, refused = GROUPS[name](), Functions(), {}
+    cases, functions, refused = GROUPS[name](), Functions(flags=("-O1",), scalar=("-O0",)), {}
     for key, one in cases.items():
         try:
             functions.add(key, one.function, one.inputs)

@@ -14,6 +14,7 @@ from simdl.errors import NetworkError, RunError
 from simdl.networks import Boxes, Detector
 from tests.network_player import ENGINES, alone, play
 
+pytestmark = pytest.mark.usefixtures("lightly")
 PORTS = ("boxes", "labels", "scores", "mask", "count")
 N, CLASSES = 12, 3
 
