@@ -5,6 +5,7 @@
     ports, window          how values become what a module takes
     call, layers           calling a module over lanes bit for bit the same; looking into it
     recurrence             finding and stepping the state of a recurrent module
+    resampled              Resampled: a network at another rate than the loop's, given its own samples
     stepped, described     Stepped: a module that is given its states; files that simdl exported, opened again
     card, feature, guard   ModelCard, its inputs and outputs, and whether a network is used as its card says
     store, architecture    save and load with safetensors; the factories that a card may name
@@ -32,28 +33,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from simdl.networks.architecture import architecture as architecture
-from simdl.networks.boxes import Boxes as Boxes
-from simdl.networks.callback import Callback as Callback
-from simdl.networks.classes import Classes as Classes
-from simdl.networks.classifier import Classifier as Classifier
-from simdl.networks.detector import Detector as Detector
-from simdl.networks.exported import load_exported as load_exported
-from simdl.networks.layout import Layout as Layout
-from simdl.networks.monitor import Cause as Cause, Monitor as Monitor
-from simdl.networks.network import Network as Network
-from simdl.networks.recurrent import Recurrent as Recurrent
-from simdl.networks.stepped import Stepped as Stepped
-from simdl.networks.window import Window as Window
 
 if TYPE_CHECKING:
+    from simdl.networks.boxes import Boxes as Boxes
+    from simdl.networks.callback import Callback as Callback
     from simdl.networks.card import ModelCard as ModelCard
+    from simdl.networks.classes import Classes as Classes
+    from simdl.networks.classifier import Classifier as Classifier
     from simdl.networks.coverage import Calibration as Calibration, calibration as calibration
+    from simdl.networks.detector import Detector as Detector
+    from simdl.networks.exported import load_exported as load_exported
     from simdl.networks.feature import Feature as Feature
     from simdl.networks.horizon import FreeRun as FreeRun, free_run as free_run
     from simdl.networks.imported import Imported as Imported
+    from simdl.networks.layout import Layout as Layout
+    from simdl.networks.monitor import Cause as Cause, Monitor as Monitor
+    from simdl.networks.network import Network as Network
     from simdl.networks.opening import open_network as open_network
+    from simdl.networks.recurrent import Recurrent as Recurrent
+    from simdl.networks.resampled import Resampled as Resampled
     from simdl.networks.sandbox import Sandbox as Sandbox
     from simdl.networks.state_space import NeuralStateSpace as NeuralStateSpace
+    from simdl.networks.stepped import Stepped as Stepped
     from simdl.networks.store import load as load, save as save
     from simdl.networks.uncertainty import (
         Ensemble as Ensemble,
@@ -63,20 +64,38 @@ if TYPE_CHECKING:
         Quantile as Quantile,
         gaussian_nll as gaussian_nll,
     )
+    from simdl.networks.window import Window as Window
 
-# Cards need pydantic, which takes longer to import than all else here.
-_LATER = {
-    "Feature": "feature", "ModelCard": "card", "load": "store", "save": "store", "Imported": "imported",
-    "open_network": "opening", "Sandbox": "sandbox", "Ensemble": "uncertainty", "Gaussian": "uncertainty",
-    "MCDropout": "uncertainty", "Pinball": "uncertainty", "Quantile": "uncertainty", "gaussian_nll": "uncertainty",
-    "calibration": "coverage", "Calibration": "coverage", "NeuralStateSpace": "state_space", "FreeRun": "horizon",
-    "free_run": "horizon",
-}  # fmt: skip
+# Loaded at first use: watching, cards (which need pydantic) and readers of files cost more than a network itself.
+_NAMES = {
+    "boxes": "Boxes",
+    "callback": "Callback",
+    "card": "ModelCard",
+    "classes": "Classes",
+    "classifier": "Classifier",
+    "coverage": "Calibration calibration",
+    "detector": "Detector",
+    "exported": "load_exported",
+    "feature": "Feature",
+    "horizon": "FreeRun free_run",
+    "imported": "Imported",
+    "layout": "Layout",
+    "monitor": "Cause Monitor",
+    "network": "Network",
+    "opening": "open_network",
+    "recurrent": "Recurrent",
+    "resampled": "Resampled",
+    "sandbox": "Sandbox",
+    "state_space": "NeuralStateSpace",
+    "stepped": "Stepped",
+    "store": "load save",
+    "uncertainty": "Ensemble Gaussian MCDropout Pinball Quantile gaussian_nll",
+    "window": "Window",
+}
+_LATER = {name: module for module, names in _NAMES.items() for name in names.split()}
 
-__all__ = [  # pyright: ignore
-    "Boxes", "Callback", "Cause", "Classes", "Classifier", "Detector", "Layout", "Monitor", "Network", "Recurrent",
-    "Stepped", "Window", "architecture", "load_exported", *_LATER,
-]  # fmt: skip
+__all__ = ["architecture", *_LATER]  # pyright: ignore
+
 
 
 def __getattr__(name: str) -> Any:

@@ -52,4 +52,4 @@ def _rate(card: ModelCard, clock: Clock | None) -> list[str]:
     if (clock.numerator, clock.denominator) == (card.clock.numerator, card.clock.denominator):
         return []
     return [f"every {rate_text(clock)}, trained every {rate_text(card.clock)}: "
-            "sample its inputs at that rate, retrain, or say allow_rate=True"]  # fmt: skip
+            "give it its samples (simdl.networks.Resampled), retrain, or say allow_rate=True"]  # fmt: skip
