@@ -69,6 +69,17 @@ def pytest_configure(config: pytest.Config) -> None:
     Simulator._runs_natively = counted  # type: ignore[method-assign]
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Unless another --dist is asked for, each worker takes half of the tests in order, and then half of what the
+    other has left: what a module prepares is prepared once, and both end together."""
+    if config.getoption("dist") != "load":
+        return None
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     if _decided:
         terminalreporter.section("engines")

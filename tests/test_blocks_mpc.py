@@ -165,7 +165,7 @@ class TestMPC:
         close(run["x"].at(10), [[0.0, 0.0]], 1e-2)
 
     def test_reaches_its_setpoint_within_the_limits_in_every_lane(self) -> None:
-        loop = Loop(MPC(MASS.sampled("100 ms"), Q, R, horizon=30, low=-1.0, high=1.0), [0.0, 0.0], r=[1.0, 0.0])
+        loop = Loop(MPC(MASS.sampled("200 ms"), Q, R, horizon=30, low=-1.0, high=1.0), [0.0, 0.0], r=[1.0, 0.0])
         generator = torch.Generator().manual_seed(3)
         starts = torch.randn(64, 2, dtype=torch.float64, generator=generator)
         run = simulate(loop, 15, set={loop.plant.start: starts})

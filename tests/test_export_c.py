@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -417,8 +418,9 @@ def test_snapshots_and_resets_move_the_state_of_the_c(tmp_path: Path) -> None:
     assert not torch.allclose(first, early)
 
 
+@pytest.mark.usefixtures("lightly")
 def test_a_campaign_of_battery_soc_with_the_sensor_in_c_has_the_same_verdicts(tmp_path: Path) -> None:
-    study = scenario("battery_soc").quickly()
+    study = replace(scenario("battery_soc").quickly(), engine="native")
     samples = lane_samples(study, "sensor")
     exported = export_c(study.build(), "sensor", tmp_path, name="soc", ticks=256, samples=samples)
     assert ran(exported, *STRICT).startswith("0 differences")
@@ -427,14 +429,15 @@ def test_a_campaign_of_battery_soc_with_the_sensor_in_c_has_the_same_verdicts(tm
     assert check.signals["estimate"][0] < 1e-4 < check.signals["estimate"][1]
 
 
+@pytest.mark.usefixtures("lightly")
 def test_the_command_writes_and_checks(tmp_path: Path) -> None:
     from click.testing import CliRunner
 
     from simdl.cli.program import program
 
     where = str(tmp_path / "c")
-    done = CliRunner().invoke(program, ["export-c", "battery_soc", "sensor", "--out", where, "--quick", "--check", "4",
-                                        "--json"])  # fmt: skip
+    done = CliRunner().invoke(program, ["export-c", "battery_soc", "sensor", "--out", where, "--quick", "--engine",
+                                        "native", "--check", "4", "--json"])  # fmt: skip
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
     assert told["loop"]["agrees"] and told["size"]["stack"] and all(Path(file).is_file() for file in told["files"])
