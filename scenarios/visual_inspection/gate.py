@@ -4,7 +4,7 @@ import torch
 
 from simdl import Block, Input, Output, Param, State, output, tick
 
-RING = 8  # parts whose verdicts are kept: more than fit between barrier and gate
+RING = 16  # parts whose verdicts are kept: more than fit between camera and nozzle
 WINDOWS = 4  # of the jet, that are kept
 LENGTH = 0.03  # m, of a part along the belt
 LEAD = 0.02  # m from the gate's barrier to the nozzle
@@ -30,12 +30,14 @@ class Gate(Block):
     done = State(0, dtype="int64", doc="parts that were decided")
     missed = State(0, dtype="int64")
     kept = State([[-1.0, -1.0]] * WINDOWS)
+    known = State([0] * RING, dtype="int64")
     windows = Output((WINDOWS, 2), unit="m", initial=[[-1.0, -1.0]] * WINDOWS, doc="of travel, in which the jet blows")
     late = Output((), dtype="int64", initial=0, doc="parts that came up to the gate without a verdict")
     verdict = Output(labels=("unknown", "good", "bad"), doc="of the part that came last")
+    judged = Output((RING,), dtype="int64", initial=[0] * RING, doc="the verdict on part k, at k modulo RING")
 
     @tick
-    def decide(self, reached, numbers, verdicts, travel, speed, careful, margin, valve, done, missed, kept):
+    def decide(self, reached, numbers, verdicts, travel, speed, careful, margin, valve, done, missed, kept, known):
         fresh = reached > done
         mine = (numbers == reached.unsqueeze(1)) & (reached > 0).unsqueeze(1)
         verdict = torch.where(mine, verdicts, 0).amax(1)
@@ -45,9 +47,12 @@ class Gate(Block):
         window = torch.stack((begin, travel + LEAD + LENGTH + margin), -1).unsqueeze(1)
         kept = torch.where(fire[:, None, None], torch.cat((kept[:, 1:], window), 1), kept)
         missed = missed + (fresh & unknown).to(torch.int64)
+        here = torch.arange(RING, device=reached.device) == (reached % RING).unsqueeze(1)
+        known = torch.where(here & fresh.unsqueeze(1), verdict.unsqueeze(1), known)
         return dict(
-            done=torch.maximum(done, reached), missed=missed, kept=kept, windows=kept, late=missed, verdict=verdict
-        )
+            done=torch.maximum(done, reached), missed=missed, kept=kept, known=known,
+            windows=kept, late=missed, verdict=verdict, judged=known,
+        )  # fmt: skip
 
 
 class Valve(Block):

@@ -9,6 +9,7 @@ from simdl.scenarios.visual_inspection.parts import DEFECTS, LOOK, draw
 
 NEAR = 1e-4  # m: a part is there when it is as near as this
 ABOUT = 2e-3  # m: the same, where no more than that it is past matters
+NEAREST = 1.2 * LENGTH  # m from part to part: nearer, a part's neighbours are in its picture, and the jet hits them
 STANDING, LOOK_AGAIN = 1e-3, 0.1  # m/s, s
 INPUTS = {
     "flow": Input(unit="1/s"),
@@ -22,22 +23,19 @@ OUTPUTS = {
     "number": Output((), dtype="int64", initial=0, doc="parts that have come to the barrier"),
     "look": Output((LOOK,), doc="of the part that came last"),
     "defect": Output(labels=DEFECTS, doc="of the part that came last"),
-    "kinds": Output((RING,), dtype="int64", initial=[0] * RING, doc="what is wrong with part k, at k modulo its length"),
+    "kinds": Output((RING,), dtype="int64", initial=[0] * RING, doc="what is wrong with part k, at k modulo RING"),
     "gate": Output((), dtype="int64", initial=0, doc="1 while a part breaks the light barrier before the nozzle"),
     "reached": Output((), dtype="int64", initial=0, doc="parts that have come to that barrier"),
-    "fronts": Output((RING,), unit="m", doc="travel at which the front of part k is at the nozzle, at the same place"),
+    "fronts": Output((RING,), unit="m", doc="travel at which the front of part k is at the nozzle, at k modulo RING"),
 }
 
 
 class Supply(Block):
-    """What the upstream station sends: so many parts a second, this part of them defective, no nearer than `pitch`.
-
-    At a pitch of 1.2 parts and more no neighbour is in the picture, nor hit by the jet.
-    """
+    """What the upstream station sends: so many parts a second, this part of them defective, no nearer than `pitch`."""
 
     flow: Param = Param(3.0, unit="1/s", low=0.01)
     fraction: Param = Param(0.08, low=0.0, high=1.0)
-    pitch: Param = Param(1.25 * LENGTH, unit="m", low=1.2 * LENGTH, doc="the smallest distance between centres")
+    pitch: Param = Param(1.25 * LENGTH, unit="m", low=NEAREST, doc="the smallest distance between centres")
     parts, defective, nearest = Output(unit="1/s"), Output(), Output(unit="m")
 
     @output(parts, defective, nearest)

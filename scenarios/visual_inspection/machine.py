@@ -18,6 +18,7 @@ from simdl.computer import (
     Uniform as Between,
     Write,
 )
+from simdl.errors import ModelError
 
 OTHER = (0.015, 0.02)  # s, between which the inference of each of the other requests lies
 EXPOSE = "12 ms"  # exposure and transfer of a picture
@@ -80,6 +81,8 @@ def machine(load: float = 0.4, order: str = "fifo", inference: float = 0.01) -> 
     come at random times (Poisson). order: of the accelerator's queue: "fifo", or "priority" of the inspection before
     the others. inference: of the inspection's network, s.
     """
+    if not 0 <= load < 1:
+        raise ModelError("machine", f"load={load!r}", "at least 0, below 1: others leave some of the accelerator")
     camera, cpu, plc = Processor("camera"), Processor("cpu", policy=FixedPriority()), Processor("plc")
     npu = Accelerator("npu", copy="0.2 ms", order=order)
     inspect, scan = Inspect(npu, inference), Scan(Between(0, SCAN))

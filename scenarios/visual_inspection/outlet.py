@@ -9,23 +9,21 @@ from simdl.scenarios.visual_inspection.line import ABOUT, carried
 from simdl.scenarios.visual_inspection.parts import DEFECTS
 
 GRIP = 0.002  # m of a part that the jet must hit to blow it off
-LOOK = 0.09  # m of travel between looks for new parts, less than what lies between barrier and nozzle
+LOOK = 0.07  # m of travel between looks for new parts, less than from barrier to nozzle
 INPUTS = {
     "number": Input(dtype="int64"),
     "fronts": Input((RING,), unit="m"),
     "kinds": Input((RING,), dtype="int64"),
+    "judged": Input((RING,), dtype="int64"),
     "windows": Input((WINDOWS, 2), unit="m"),
     "travel": Input(unit="m"),
     "speed": Input(unit="m/s"),
 }
 COUNTS = ("passed", "good", "escaped", "rejected", "false_rejects", "defective")
-KINDS = {
-    "counted": "parts that have passed the nozzle, by what is wrong with them",
-    "blown": "of these, those that the jet blew off",
-}
+TABLE = 3, len(DEFECTS)
 OUTPUTS = {
     **{name: Output((), dtype="int64", initial=0) for name in COUNTS},
-    **{name: Output((len(DEFECTS),), dtype="int64", initial=[0] * len(DEFECTS), doc=doc) for name, doc in KINDS.items()},
+    "decided": Output(TABLE, dtype="int64", initial=np.zeros(TABLE), doc="parts by verdict at the gate and defect"),
 }
 
 
@@ -42,11 +40,12 @@ def leave(env, ports):
         known += 1
         front, kind = float(ports["fronts"][known % RING]), int(ports["kinds"][known % RING])
         yield from carried(env, ports, front + LENGTH)
-        count(ports, kind, bool(np.any(hit(ports["windows"], front) >= GRIP)))
+        blown = bool(np.any(hit(ports["windows"], front) >= GRIP))
+        count(ports, kind, int(ports["judged"][known % RING]), blown)
 
 
-def count(ports, kind, blown):
-    """A part with this defect, blown off or not."""
+def count(ports, kind, verdict, blown):
+    """A part with this defect and this verdict at the gate, blown off or not."""
     bad = kind > 0
     ports["passed"] += 1
     ports["defective"] += bad
@@ -54,9 +53,9 @@ def count(ports, kind, blown):
     ports["good"] += not bad and not blown
     ports["escaped"] += bad and not blown
     ports["false_rejects"] += not bad and blown
-    mine = np.arange(len(DEFECTS)) == kind
-    ports["counted"] = ports["counted"] + mine
-    ports["blown"] = ports["blown"] + mine * blown
+    here = np.zeros(TABLE, dtype=np.int64)
+    here[verdict, kind] = 1
+    ports["decided"] = ports["decided"] + here
 
 
 def hit(windows, front):

@@ -3,14 +3,17 @@
 import torch
 
 from simdl import Block, Diagram, Input, Output, Param, Slot, State, tick
+from simdl.errors import ModelError
 from simdl.scenarios.visual_inspection.belt import Belt
 from simdl.scenarios.visual_inspection.camera import Camera
-from simdl.scenarios.visual_inspection.gate import BAD, GOOD, RING, Gate, Valve
-from simdl.scenarios.visual_inspection.line import Supply, line
+from simdl.scenarios.visual_inspection.gate import BAD, GOOD, LEAD, LENGTH, RING, Gate, Valve
+from simdl.scenarios.visual_inspection.line import NEAREST, Supply, line
 from simdl.scenarios.visual_inspection.network import PERIOD
 from simdl.scenarios.visual_inspection.outlet import COUNTS, outlet
 from simdl.scenarios.visual_inspection.parts import DEFECTS
 from simdl.scenarios.visual_inspection.rendering import SIZE
+
+FARTHEST = (RING - 2) * NEAREST - LEAD - LENGTH  # m from barrier to barrier: all parts on the way fit into the rings
 
 INSPECTOR = Slot(
     "inspector",
@@ -66,7 +69,8 @@ class Vision(Diagram):
     numbers, verdicts = Output((RING,), dtype="int64"), Output((RING,), dtype="int64")
 
     def __init__(self, inspector) -> None:
-        self.truth, self.inspector, self.ticket = Truth(period=PERIOD), INSPECTOR.place(inspector), Ticket(period=PERIOD)
+        self.truth, self.ticket = Truth(period=PERIOD), Ticket(period=PERIOD)
+        self.inspector = INSPECTOR.place(inspector)
         self.truth.number, self.truth.kinds = self.number, self.kinds
         self.inspector.image, self.inspector.defect = self.image, self.truth.defect
         self.ticket.number, self.ticket.scores = self.number, self.inspector.scores
@@ -88,6 +92,9 @@ class Inspection(Diagram):
     jet = Output()
 
     def __init__(self, inspector, distance: float = 0.05, family: int = 0) -> None:
+        if not LENGTH <= distance <= FARTHEST:
+            raise ModelError("Inspection", f"distance={distance!r} m", f"from {LENGTH} to {FARTHEST:.2f} m: the gate has "
+                             f"room for {RING} parts between camera and nozzle")  # fmt: skip
         self.belt, self.supply = Belt(), Supply()
         self.line = line(family, distance)
         self.camera = Camera(period=PERIOD)
@@ -107,7 +114,7 @@ class Inspection(Diagram):
         self.valve.windows, self.valve.travel = self.gate.windows, self.belt.travel
         self.outlet.number, self.outlet.fronts, self.outlet.kinds = self.line.number, self.line.fronts, self.line.kinds
         self.outlet.travel, self.outlet.speed = self.belt.travel, self.belt.speed
-        self.outlet.windows = self.gate.windows
+        self.outlet.windows, self.outlet.judged = self.gate.windows, self.gate.judged
         for name in COUNTS:
             setattr(self, name, getattr(self.outlet, name))
         self.late, self.jet = self.gate.late, self.valve.jet

@@ -2,20 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from simdl.data.jsonl import dumps, loads
-from simdl.errors import DataError, SimdlError
+from simdl.errors import SimdlError
 from simdl.learn import fit
 from simdl.networks import load
+from simdl.progress import progress as progress_bar
 from simdl.scenarios.visual_inspection import judging, recipe
+from simdl.scenarios.visual_inspection.journal import Journal
 from simdl.scenarios.visual_inspection.network import Inspector
 from simdl.scenarios.visual_inspection.parts import FAMILIES, OK
 from simdl.scenarios.visual_inspection.photographs import photographs
@@ -65,18 +64,19 @@ def fine_tuned(images: Tensor, labels: Tensor, seed: int) -> Doubt:
     return lambda pictures: recipe.doubts(module.eval(), pictures)
 
 
-def linear_probe(images: Tensor, labels: Tensor, seed: int) -> Doubt:
-    """Logistic regression on the features of the inspector of the other parts."""
-    return _on_features(_learner("linear_model", "LogisticRegression", C=0.1, max_iter=2000), images, labels)
+def svm_on_features(images: Tensor, labels: Tensor, seed: int) -> Doubt:
+    """A support vector machine with radial basis functions on the features of the inspector of the other parts."""
+    return _machine(images, labels, lambda known, pictures: known.backbone(pictures))
 
 
-def svm(images: Tensor, labels: Tensor, seed: int) -> Doubt:
-    """A support vector machine with radial basis functions on the same features."""
-    return _on_features(_learner("svm", "SVC", C=3.0, cache_size=500), images, labels)
+def svm_on_logits(images: Tensor, labels: Tensor, seed: int) -> Doubt:
+    """The same on the five logits in which that inspector's head sums its features up."""
+    return _machine(images, labels, lambda known, pictures: known(pictures))
 
 
 METHODS: dict[str, Callable[[Tensor, Tensor, int], Doubt]] = {
-    "from scratch": from_scratch, "fine-tuned": fine_tuned, "linear on features": linear_probe, "SVM on features": svm,
+    "from scratch": from_scratch, "fine-tuned": fine_tuned, "SVM on features": svm_on_features,
+    "SVM on logits": svm_on_logits,
 }  # fmt: skip
 
 
@@ -119,40 +119,39 @@ class Transfer:
 
 def study(
     labels: Sequence[int] = LABELS, seeds: int = SEEDS, tested: int = TESTED, methods: Sequence[str] = tuple(METHODS),
-    kept: Path | None = None, say: Callable[[str], None] = print,
+    kept: Path | None = None, say: Callable[[str], None] = print, progress: bool | None = None,
 ) -> Transfer:  # fmt: skip
     """Train every method on every number of labelled pictures of the new part, `seeds` times on other pictures.
 
     All are judged on the same fresh pictures, half of them defective, at REJECTS false rejects. kept: a file of JSON
     lines to which every number goes when it is found; the same call after an interruption goes on behind the last.
+    Raises DataError when the file is of another network or another test.
     """
+    journal = Journal(kept, {"tested": tested, "network": weights_of(CARD)})
     images, truth = photographs(tested, NEW, seed=1)
     untrained = judging.escape(recipe.doubts(_known(), images), truth)
     say(f"the inspector of the other parts, as it is: {100 * untrained:.2f} % escape")
-    found = {} if kept is None else _read(kept, tested)
-    for seed in range(seeds):
-        pictures, defects = photographs(max(labels), NEW, seed=100 + seed)
-        for n, method in product(labels, methods):
-            if (method, n, seed) in found:
-                continue
-            doubt = METHODS[method](pictures[:n], defects[:n], seed)
-            rate = found[method, n, seed] = judging.escape(doubt(images), truth)
-            if kept is not None:
-                with kept.open("ab") as file:
-                    file.write(dumps([method, n, seed, tested, rate]) + b"\n")
-            say(f"seed {seed}, {method}, {n} labels: {100 * rate:.2f} % escape")
+    found = {(method, n, seed): rate for method, n, seed, rate in journal.rows}
+    with progress_bar("transfer", seeds * len(labels) * len(methods), progress) as bar:
+        for seed in range(seeds):
+            pictures, defects = photographs(max(labels), NEW, seed=100 + seed)
+            for n, method in product(labels, methods):
+                if (method, n, seed) not in found:
+                    doubt = METHODS[method](pictures[:n], defects[:n], seed)
+                    rate = found[method, n, seed] = judging.escape(doubt(images), truth)
+                    journal.add([method, n, seed, rate])
+                    say(f"seed {seed}, {method}, {n} labels: {100 * rate:.2f} % escape")
+                bar.advance()
     points = tuple(
         Point(method, n, tuple(found[method, n, seed] for seed in range(seeds))) for method in methods for n in labels
     )
     return Transfer(points, untrained, int((truth != OK).sum()))
 
 
-def _read(kept: Path, tested: int) -> dict[tuple[str, int, int], float]:
-    """The numbers that a file holds of tests on as many pictures."""
-    if not kept.exists():
-        return {}
-    rows = [loads(line, f"{kept} line {k}", DataError) for k, line in enumerate(kept.read_bytes().splitlines(), 1)]
-    return {(method, n, seed): rate for method, n, seed, on, rate in rows if on == tested}
+def weights_of(card: Path) -> str:
+    """What tells the weights of a card from others."""
+    weights = load(card)[1].weights
+    return weights.sha256[:16] if weights else ""
 
 
 def _known() -> Inspector:
@@ -177,26 +176,26 @@ def _fitted(module: nn.Module, images: Tensor, labels: Tensor, seed: int, rate: 
     )
 
 
-def _learner(module: str, name: str, **options: Any) -> Any:
-    """A model of scikit-learn behind a scaling of its inputs."""
+def _machine(images: Tensor, labels: Tensor, seen: Callable[[Inspector, Tensor], Tensor]) -> Doubt:
+    """A support vector machine on what the known inspector sees in every picture, scaled to a deviation of 1.
+
+    Pictures are mirrored and turned in as many of the eight ways as ROWS allows.
+    """
     try:
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
+        from sklearn.svm import SVC
     except ImportError as error:
         raise SimdlError("visual_inspection transfer", "scikit-learn is not installed", "it, for models on features",
                          "pip install 'simdl[sklearn]'") from error  # fmt: skip
-    return make_pipeline(StandardScaler(), getattr(import_module(f"sklearn.{module}"), name)(**options))
-
-
-def _on_features(model: Any, images: Tensor, labels: Tensor) -> Doubt:
-    """Fit a model on the features of every picture, mirrored and turned in as many of the eight ways as ROWS allows."""
     known = _known()
 
     def features(pictures: Tensor) -> np.ndarray:
         with torch.no_grad():
-            return torch.cat([known.backbone(piece.float() / 255) for piece in pictures.split(256)]).numpy()
+            return torch.cat([seen(known, piece.float() / 255) for piece in pictures.split(256)]).numpy()
 
     ways = max(1, min(8, ROWS // len(images)))
+    model = make_pipeline(StandardScaler(), SVC(C=1.0, cache_size=500))
     every = torch.cat([_way(images, k) for k in range(ways)])
     model.fit(features(every), (labels != OK).long().repeat(ways).numpy())
     return lambda pictures: torch.from_numpy(model.decision_function(features(pictures)))

@@ -9,7 +9,7 @@ from simdl.scenarios.visual_inspection import judging
 from simdl.scenarios.visual_inspection.transfer import SEEN, Transfer
 
 COLOURS = {
-    "from scratch": "#666666", "fine-tuned": "#0072b2", "linear on features": "#d55e00", "SVM on features": "#009e73",
+    "from scratch": "#666666", "fine-tuned": "#0072b2", "SVM on features": "#d55e00", "SVM on logits": "#009e73",
 }  # fmt: skip
 FEW = 100  # labels, with which a new part should do
 
