@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -298,7 +299,7 @@ def test_a_resumed_fine_tuning_is_that_of_an_undisturbed_run(tmp_path: Path) -> 
     assert equal(whole, halves)
     others: list[tuple[dict[str, Any], str]] = [
         ({"loss": nn.CrossEntropyLoss(weight=torch.ones(4))}, "loss: "), ({"frozen": "backbone"}, "frozen: "),
-        ({"layout": Layout("hwc", "chw")}, "layout: "),
+        ({"layout": Layout("hwc", "chw")}, "layout: "), ({"loss": "cross_entropy"}, "loss: "),
         ({"loss": nn.CrossEntropyLoss(weight=class_weights(which), label_smoothing=0.1)}, "loss: "),
     ]  # fmt: skip
     for changed, message in others:
@@ -374,7 +375,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "dicts": ({"train": Items({"x": ROWS[0], "y": 1})}, "is a dict"),
     "four parts": ({"train": Items((ROWS[0],) * 4)}, "has 4 parts"),
-    "text": ({"train": Items((ROWS[0], "cat"))}, "of Tensor, list|tuple"),
+    "words in a data set": ({"train": Items((ROWS[0], "cat"))}, "of Tensor, list|tuple"),
     "a part that is not there": (
         {"module": Net(), "frozen": "backbon"}, "frozen='backbon', which is no part[\\s\\S]*did you mean: backbone",
     ),
@@ -383,6 +384,14 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a fraction": ({"validate": 1.5}, "a fraction 1.5"),
     "true": ({"validate": True}, "a fraction True"),
     "too small a fraction": ({"validate": 0.01}, "0.01 of 6 rows"),
+    "text": ({"train": (ROWS, np.array(["cat"] * 6))}, "targets that are no tensor[\\s\\S]*return_inverse"),
+    "two inputs": ({"train": ((ROWS, ROWS), torch.zeros(6).long())}, "inputs that are no tensor"),
+    "one array": ({"train": ROWS}, r"one array \(6, 4\)"),
+    "a loss that is no name": ({"loss": "crossentropy"}, "did you mean: cross_entropy"),
+    "a class of losses": ({"loss": nn.CrossEntropyLoss}, r"loss=CrossEntropyLoss\(\)"),
+    "an optimiser": (
+        {"optimizer": torch.optim.Adam(nn.Linear(1, 1).parameters())}, "a function of the parameters to train",
+    ),
     "a block": ({"module": "block"}, "a Network[\\s\\S]*block.module"),
 }  # fmt: skip
 

@@ -13,7 +13,7 @@ from simdl.errors import RunError
 from simdl.learn.frozen import Frozen, frozen_parts, held
 from simdl.learn.history import History
 from simdl.learn.interrupt import requests
-from simdl.learn.loss import Loss, mse
+from simdl.learn.loss import Loss, mse, named_loss
 from simdl.learn.objective import Objective
 from simdl.learn.run import Augment, OnEpoch, Run
 from simdl.learn.schedule import Schedule, named_schedule
@@ -32,7 +32,7 @@ def fit(
     train: Data,
     validate: Data | float | None = None,
     *,
-    loss: Loss = mse,
+    loss: str | Loss = mse,
     layout: Layout | None = None,
     frozen: Frozen | Sequence[Frozen] = (),
     epochs: int | None = None,
@@ -73,9 +73,10 @@ def fit(
     at the start of every sequence, and samples that the mask excludes, run but do not count. A forward that returns a
     tuple is otherwise taken at its first element.
 
-    `schedule` is a function of progress in [0, 1] that multiplies the rate. `clip` bounds the gradient's norm.
-    `augment(batch, generator)` changes training batches, before `layout`. `on_epoch(row, module)`, called in
-    evaluation mode without gradients, may return numbers to log, or True to stop.
+    `loss` is a function of (prediction, target), or "mse", "mae" or "cross_entropy". `schedule` is a function of
+    progress in [0, 1] that multiplies the rate. `clip` bounds the gradient's norm. `augment(batch, generator)` changes
+    training batches, before `layout`. `on_epoch(row, module)`, called in evaluation mode without gradients, may return
+    numbers to log, or True to stop.
 
     With `checkpoint`, a folder gets log.jsonl, best.safetensors and, at every epoch's end and `save_every` seconds,
     checkpoint.safetensors. The same call after a kill goes on from there; the weights it ends with are then those of an
@@ -110,7 +111,7 @@ def fit(
     source = as_source(train, workers)
     if not len(source):
         raise RunError("fit", "no training data", "at least one row")
-    objective = Objective(module, loss, truncation, warmup, layout)
+    objective = Objective(module, named_loss(loss), truncation, warmup, layout)
     objective = replace(objective, frozen=frozen_parts(module, frozen))
     with held(module, objective.frozen):
         run = Run(
@@ -130,11 +131,11 @@ def fit(
 
 
 def evaluate(
-    module: nn.Module, data: Data, *, loss: Loss = mse, layout: Layout | None = None, batch: int = 256,
+    module: nn.Module, data: Data, *, loss: str | Loss = mse, layout: Layout | None = None, batch: int = 256,
     truncation: int | None = None, warmup: int = 0,
 ) -> float:  # fmt: skip
     """The mean loss over all elements that count, in evaluation mode, without gradients. Words as for `fit`."""
-    objective = Objective(module, loss, truncation, warmup, layout)
+    objective = Objective(module, named_loss(loss), truncation, warmup, layout)
     with held(module, {}):
         return objective.mean(as_source(data), batch)
 
@@ -143,6 +144,10 @@ def _optimizer(optimizer: str | MakeOptimizer, module: nn.Module, rate: float) -
     parameters = [p for p in module.parameters() if p.requires_grad]
     if not parameters:
         raise RunError("fit", "the module has no parameters to train", "at least one with requires_grad, not frozen")
+    if isinstance(optimizer, torch.optim.Optimizer):
+        name = type(optimizer).__name__
+        raise RunError("fit", f"an {name} of its own parameters", "a name, or a function of the parameters to train",
+                       f"optimizer=lambda parameters: torch.optim.{name}(parameters, lr=…)")  # fmt: skip
     if not isinstance(optimizer, str):
         return optimizer(parameters)
     if optimizer not in OPTIMIZERS:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from simdl.errors import RunError
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -35,3 +37,18 @@ class QuarticLoss(nn.Module):
 
     def extra_repr(self) -> str:
         return f"weight={self.weight:g}"
+
+
+LOSSES: dict[str, Loss] = {"mse": mse, "mae": nn.functional.l1_loss, "cross_entropy": nn.functional.cross_entropy}
+
+
+def named_loss(loss: str | Loss) -> Loss:
+    """A loss by name, or the given function. RunError for other names, and for a class instead of a loss."""
+    if isinstance(loss, type):
+        raise RunError("fit", f"loss={loss.__name__}, a class", "a loss", f"loss={loss.__name__}()")
+    if not isinstance(loss, str):
+        return loss
+    if loss not in LOSSES:
+        expected = "a name or a function of (prediction, target)"
+        raise RunError("fit", f"loss={loss!r}", expected, names=LOSSES, wrong=loss)
+    return LOSSES[loss]

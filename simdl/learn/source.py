@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
@@ -165,7 +166,9 @@ def split(data: Data, fraction: float, seed: int = 0) -> tuple[Data, Data]:
 def as_source(data: Data, workers: int = 0) -> Source | Loaded:
     """A source of whatever `fit` accepts. RunError for data without a length: its order could not be repeated."""
     if isinstance(data, tuple | list):
-        return Tensors([torch.as_tensor(part) for part in data])
+        return Tensors([_tensor(part, name) for part, name in zip(data, ("inputs", "targets", *("mask",) * len(data)))])
+    if isinstance(data, Tensor | np.ndarray):
+        raise RunError("fit", f"one array {tuple(data.shape)}", "a tuple: (inputs, targets) or (inputs, targets, mask)")
     if isinstance(data, DataLoader):
         raise RunError("fit", "a DataLoader", "the data set in it: an interrupted run must see the same order again",
                        f"fit(…, loader.dataset, batch={data.batch_size or 64}, workers={data.num_workers})",
@@ -179,6 +182,16 @@ def as_source(data: Data, workers: int = 0) -> Source | Loaded:
     if workers == 0 and isinstance(data, Source) and getattr(data, "form", "tuple") == "tuple":
         return data
     return Loaded(data, workers)  # type: ignore[arg-type]
+
+
+def _tensor(part: Any, name: str) -> Tensor:
+    try:
+        return torch.as_tensor(part)
+    except (TypeError, ValueError, RuntimeError) as error:
+        fix = "labels that are text: their numbers, as numpy.unique(labels, return_inverse=True)[1] gives them"
+        raise RunError("fit", f"{name} that are no tensor: {str(error).splitlines()[0]:.100}", "an array of numbers",
+                       fix if "str" in str(error) else "one array: a module of several inputs takes it apart",
+                       ) from error  # fmt: skip
 
 
 def epoch_batches(
