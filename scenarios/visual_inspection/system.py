@@ -93,8 +93,8 @@ class Inspection(Diagram):
 
     def __init__(self, inspector, distance: float = 0.05, family: int = 0) -> None:
         if not LENGTH <= distance <= FARTHEST:
-            raise ModelError("Inspection", f"distance={distance!r} m", f"from {LENGTH} to {FARTHEST:.2f} m: the gate has "
-                             f"room for {RING} parts between camera and nozzle")  # fmt: skip
+            raise ModelError("Inspection", f"distance={distance!r} m", f"from {LENGTH} to {FARTHEST:.2f} m: the gate "
+                             f"has room for {RING} parts between camera and nozzle")  # fmt: skip
         self.belt, self.supply = Belt(), Supply()
         self.line = line(family, distance)
         self.camera = Camera(period=PERIOD)
