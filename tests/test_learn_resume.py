@@ -6,9 +6,9 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,8 +20,7 @@ from simdl.errors import DataError, RunError
 from simdl.learn import Epoch, History, Interrupted, fit
 from simdl.learn.checkpoint import load_checkpoint, save_checkpoint
 from simdl.networks.weights import load_weights
-
-ROOT = Path(__file__).parent.parent
+from tests.forked import Parent, parent
 
 # Everything that has a state: recurrent pieces, dropout, batch statistics, momentum, augmentation, clipping, patience.
 PROGRAM = """
@@ -56,30 +55,40 @@ print("done", flush=True)
 """
 
 
-def program(folder: Path, number: int, delay: float | None = None, how: int = signal.SIGKILL) -> tuple[int, str, str]:
-    """Run the training; stop it `delay` seconds after its first sign of life."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(folder), str(number)],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    if delay is not None:
+@pytest.fixture(scope="module")
+def learner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parent]:
+    with parent(tmp_path_factory.mktemp("learner"), "simdl.learn") as found:
+        yield found
+
+
+def trained(
+    learner: Parent, folder: Path, number: int, delay: float | None = None, how: int = signal.SIGKILL
+) -> tuple[int, str, str]:
+    """Run the training in a process of its own; stop it `delay` seconds after its first sign of life."""
+
+    def stop(process: int) -> None:
         deadline = time.monotonic() + 60
-        while not (folder / "log.jsonl").exists() and process.poll() is None and time.monotonic() < deadline:
+        while not (folder / "log.jsonl").exists() and running(process) and time.monotonic() < deadline:
             time.sleep(0.005)
-        time.sleep(delay)
-        process.send_signal(how)
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
+        time.sleep(delay or 0.0)
+        with suppress(ProcessLookupError):
+            os.kill(process, how)
+
+    return learner.run(PROGRAM, str(folder), str(number), meanwhile=None if delay is None else stop)
+
+
+def running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed(learner: Parent, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed") / "run"
-    code, out, err = program(folder, 0)
+    code, out, err = trained(learner, folder, 0)
     assert code == 0 and out.endswith("done\n"), err
     return folder
 
@@ -96,16 +105,18 @@ def assert_same(folder: Path, undisturbed: Path) -> None:
     assert rows[0] == rows[1], "every epoch once, with the same numbers"
 
 
-def test_killed_and_killed_again_it_ends_with_the_same_weights(tmp_path: Path, undisturbed: Path) -> None:
+def test_killed_and_killed_again_it_ends_with_the_same_weights(
+    tmp_path: Path, learner: Parent, undisturbed: Path
+) -> None:
     rng, kills, folder = random.Random(7), 0, tmp_path / "run"
     for attempt in range(1, 40):
-        code, out, err = program(folder, attempt, rng.uniform(0.0, 0.8))
+        code, out, err = trained(learner, folder, attempt, rng.uniform(0.0, 0.8))
         assert code in (0, -signal.SIGKILL), err
         kills += code != 0
         if code == 0:
             break
         if kills == 4:
-            code, out, err = program(folder, attempt + 1)
+            code, out, err = trained(learner, folder, attempt + 1)
             assert code == 0, err
             break
     assert kills >= 2
@@ -114,13 +125,15 @@ def test_killed_and_killed_again_it_ends_with_the_same_weights(tmp_path: Path, u
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_asked_to_stop_it_saves_and_says_how_to_go_on(tmp_path: Path, undisturbed: Path, how: signal.Signals) -> None:
+def test_asked_to_stop_it_saves_and_says_how_to_go_on(
+    tmp_path: Path, learner: Parent, undisturbed: Path, how: signal.Signals
+) -> None:
     folder = tmp_path / "run"
-    code, out, err = program(folder, 1, 0.1, how)
+    code, out, err = trained(learner, folder, 1, 0.1, how)
     assert code != 0 and "done" not in out
     assert "stopping after this batch; once more stops at once" in err
     assert f"training stopped by {how.name} in epoch " in err and f"saved in {folder}; the same call goes on" in err
-    code, out, err = program(folder, 2)
+    code, out, err = trained(learner, folder, 2)
     assert code == 0, err
     assert_same(folder, undisturbed)
 

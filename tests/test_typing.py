@@ -18,9 +18,10 @@ PUBLISHED = CASES / "typing_probe.py"
 FILES = [RIGHT, WRONG, *([PUBLISHED] if PUBLISHED.is_file() else [])]
 
 COMMANDS = {
-    "mypy": ["mypy", "--strict", "--no-error-summary", "--no-pretty", "--hide-error-context", "--show-absolute-path"],
+    "mypy": ["mypy", "--config-file", str(PROGRAMS / "mypy.ini"), "--cache-dir", os.devnull, "--strict",
+             "--no-error-summary", "--no-pretty", "--hide-error-context", "--show-absolute-path"],
     "pyright": ["pyright", "--pythonpath", sys.executable],
-}
+}  # fmt: skip
 
 pytestmark = pytest.mark.slow
 
