@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -118,6 +117,8 @@ class Diagram(Declared):
         return draw(self, path, depth=depth, direction=direction)
 
     def _repr_html_(self) -> str:
+        from html import escape
+
         from simdl.draw import draw  # a block inside may be named "draw"
 
         try:

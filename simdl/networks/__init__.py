@@ -5,7 +5,6 @@
     ports, window          how values become what a module takes
     call, layers           calling a module over lanes bit for bit the same; looking into it
     recurrence             finding and stepping the state of a recurrent module
-    resampled              Resampled: a network at another rate than the loop's, given its own samples
     stepped, described     Stepped: a module that is given its states; files that simdl exported, opened again
     card, feature, guard   ModelCard, its inputs and outputs, and whether a network is used as its card says
     store, architecture    save and load with safetensors; the factories that a card may name
@@ -51,7 +50,6 @@ if TYPE_CHECKING:
     from simdl.networks.network import Network as Network
     from simdl.networks.opening import open_network as open_network
     from simdl.networks.recurrent import Recurrent as Recurrent
-    from simdl.networks.resampled import Resampled as Resampled
     from simdl.networks.sandbox import Sandbox as Sandbox
     from simdl.networks.state_space import NeuralStateSpace as NeuralStateSpace
     from simdl.networks.stepped import Stepped as Stepped
@@ -84,7 +82,6 @@ _NAMES = {
     "network": "Network",
     "opening": "open_network",
     "recurrent": "Recurrent",
-    "resampled": "Resampled",
     "sandbox": "Sandbox",
     "state_space": "NeuralStateSpace",
     "stepped": "Stepped",
@@ -95,7 +92,6 @@ _NAMES = {
 _LATER = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = ["architecture", *_LATER]  # pyright: ignore
-
 
 
 def __getattr__(name: str) -> Any:
