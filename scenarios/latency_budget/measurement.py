@@ -21,19 +21,13 @@ SHARD = 64  # lanes at once
 class Watched(Computer):
     """A computer that computes the schedule of a lane once, and keeps the response times, s, of its control task.
 
-    alike: nothing in it is random, so that one schedule is that of all lanes. Its tables are of one size, whatever the
-    load, so that the loop is compiled once for all computers.
+    Its tables are of one size, whatever the load, so that the loop is compiled once for all computers.
     """
 
-    def __init__(self, computer: Computer, alike: bool = False) -> None:
+    def __init__(self, computer: Computer) -> None:
         super().__init__(computer.tasks)
-        self.alike = alike
         self.responses: dict[tuple[int, int], Numbers] = {}
         self._known: dict[tuple[Any, int, int], Schedule] = {}
-
-    @property
-    def deterministic(self) -> bool:
-        return self.alike
 
     def schedule(self, until: Any, seed: int = 0, lane: int = 0) -> Schedule:
         if (until, seed, lane) not in self._known:
@@ -88,8 +82,7 @@ def costs(computer: Computer | None, lanes: int, seed: int) -> tuple[Any, Number
 
 def measure(series: str, given: Mapping[str, Any], lanes: int, seed: int, undelayed: Numbers) -> Point:
     """A campaign on a computer. undelayed: J of the same lanes without one."""
-    alike = given.get("load") == given.get("jitter") == given.get("wander", 0.0) == 0.0
-    computer = Watched(machine(**given), alike)
+    computer = Watched(machine(**given))
     campaign, cost = costs(computer, lanes, seed)
     margins = {name: margin.numpy() for name, margin in campaign.margins.items()}
     stands = margins["stays up"] > UP - math.pi / 2  # false for a lane that failed

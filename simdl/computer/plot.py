@@ -145,7 +145,7 @@ def _marks(schedule: Schedule, chart: _Chart, axes: Axes, at: Mapping[str, tuple
     low, high, scale = chart.low, chart.high, chart.scale
     for task, colour in chart.colours.items():
         mine = [job.arrival / scale for job in schedule.of(task) if low <= job.arrival < high]
-        axes.plot(mine, [at[task][0]] * len(mine), "v", color=colour, markersize=5)
+        axes.plot(mine, [at[task][0]] * len(mine), "v", color=colour, markersize=5, clip_on=False)
     missed = [(job.deadline, job.task.name) for job in schedule.jobs
               if job.deadline is not None and low <= job.deadline < high
               and (job.status in ("missed", "killed") or (job.end is None and job.deadline < schedule.until
