@@ -57,7 +57,8 @@ print("done", flush=True)
 
 @pytest.fixture(scope="module")
 def learner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parent]:
-    with parent(tmp_path_factory.mktemp("learner"), "simdl.learn") as found:
+    modules = "simdl.learn", "torch._dynamo"  # the second is what the first optimiser of a process imports
+    with parent(tmp_path_factory.mktemp("learner"), *modules) as found:
         yield found
 
 
