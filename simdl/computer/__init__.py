@@ -6,6 +6,7 @@
     processor, policy      cores with a clock; fixed priority, EDF, round robin, a table, any key
     accelerator            GPUs and NPUs: a queue, batches, copies, streams
     bus, ethernet, loss    ideal delay, CAN, TDMA, switched Ethernet; what goes wrong on them
+    wireless               a medium shared by carrier sense, with collisions
     times, draws, measure  execution times: distributions, drawn for each job; measured here
     kernel, cores, queue   one lane on SimPy: instants; who runs; pending jobs
     lock, mailbox          what tasks share: priority inheritance and ceilings; values with the time they were put
@@ -77,6 +78,7 @@ from simdl.computer.times import (
     Uniform as Uniform,
 )
 from simdl.computer.traffic import Frames as Frames, Link as Link, Traffic as Traffic
+from simdl.computer.wireless import Wireless as Wireless
 
 __all__ = [
     "CAN", "EDF", "TDMA", "Accelerator", "Access", "Acquire", "Battery", "BurstLoss", "Bus", "Compute", "Computer",
@@ -84,5 +86,5 @@ __all__ = [
     "Frames", "Frequency", "Ideal", "Job", "Kernel", "Keyed", "Link", "Lock", "Loss", "Mail", "Mailbox", "Measured",
     "Message", "Mixture", "Normal", "Policy", "Process", "Processor", "Put", "Raise", "Read", "Release", "Reorder",
     "Replay", "RoundRobin", "Run", "Scale", "Schedule", "Send", "Sleep", "SwitchedEthernet", "Table", "Take", "Task",
-    "Traffic", "Uniform", "Wait", "Write", "computer_of", "measure", "schedule_of",
+    "Traffic", "Uniform", "Wait", "Wireless", "Write", "computer_of", "measure", "schedule_of",
 ]  # fmt: skip
