@@ -224,3 +224,13 @@ def _columns_fix(row: Tensor, names: list[str]) -> str:
         return ""
     wanted = [*names, *(f"y{i}" for i in range(len(names), row.shape[1]))][: row.shape[1]]
     return f"outputs=({', '.join(repr(name) for name in wanted)}{',' if len(wanted) == 1 else ''})"
+
+
+def untaken(name: str, taken: set[str]) -> str:
+    """The name, with a number from 2 on where it is taken; what is returned is taken from then on."""
+    number, unique = 1, name
+    while unique in taken:
+        number += 1
+        unique = f"{name}{number}"
+    taken.add(unique)
+    return unique

@@ -20,6 +20,7 @@ from simdl.networks.keras.graph import Graph, Made
 from simdl.networks.keras.oracle import keras_here, reference
 from simdl.networks.keras.reader import LAYERS, MODELS, WRAPPERS, read_graph, snake
 from simdl.networks.keras.recurrence import BothWays, Rolled
+from simdl.networks.ports import untaken
 
 LARGEST = 2**24  # numbers that a layer may give for one lane
 _TRIED = 8  # samples of an input whose number is open
@@ -199,9 +200,4 @@ def _port_name(name: str, taken: set[str], short: str) -> str:
     plain = re.sub(r"\W", "_", name).strip("_")
     automatic = plain.startswith("input") or re.sub(r"_\d+$", "", plain) in _AUTOMATIC
     made = short if automatic or not plain[:1].isalpha() or plain in RESERVED or hasattr(Network, plain) else plain
-    number, unique = 1, made
-    while unique in taken:
-        number += 1
-        unique = f"{made}{number}"
-    taken.add(unique)
-    return unique
+    return untaken(made, taken)

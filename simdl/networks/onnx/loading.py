@@ -27,6 +27,7 @@ from simdl.networks.onnx.operators import OPERATORS
 from simdl.networks.onnx.program import Program
 from simdl.networks.onnx.states import pairs_of, reads_forward
 from simdl.networks.opening import described
+from simdl.networks.ports import untaken
 
 _WORK = 2**22  # numbers in a value of a comparison
 _MULTIPLICATIONS, _NUMBERS = 2**37, 2**27  # of one lane
@@ -263,9 +264,4 @@ def _port(name: str, taken: set[str], short: str) -> str:
     plain = re.sub(r"\W", "_", name).strip("_")[:60]
     made = short if not plain[:1].isalpha() or plain in RESERVED or hasattr(Recurrent, plain) or (
         plain in ("input", "output")) else plain  # fmt: skip
-    number, unique = 1, made
-    while unique in taken:
-        number += 1
-        unique = f"{made}{number}"
-    taken.add(unique)
-    return unique
+    return untaken(made, taken)
