@@ -19,6 +19,7 @@
     plot                   Gantt charts, histograms, utilisation
     states                 when a task runs, is ready, or is blocked
     mapped, coupling       blocks that tasks run, in a copy of a diagram: both engines replay the times of every lane
+    timetable              those times, from the schedules of lanes
     placed, describe       from a diagram back to its computer, and that in words
     replay                 a schedule that was measured
     process, history       SimPy processes as blocks

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from simdl.block import Block
 from simdl.clock import SECOND, Clock, Duration, nanoseconds
 from simdl.compile import Model, compile_model
 from simdl.computer.edge import watch
-from simdl.computer.mapped import NEVER, Placement, Timetable, become_mapped
+from simdl.computer.mapped import Placement, Timetable, become_mapped
+from simdl.computer.timetable import Accessed, Placed, Scheduler, Timetables, checked, in_flight
 from simdl.declarations import Input, Output
 from simdl.declared import Declared
 from simdl.diagram import Diagram
-from simdl.errors import LaneError, ModelError, RunError
+from simdl.errors import LaneError, ModelError
 from simdl.methods import OutputMethod, output, tick
 from simdl.port import Formula, Port
 from simdl.slots.copying import copied
@@ -34,48 +34,6 @@ if TYPE_CHECKING:
 Whole = TypeVar("Whole", bound=Diagram)
 TRIED = 4  # lanes of which one must have a schedule
 SPARE = 16  # entries of a table beyond those that lane 0 needs, where their number is random
-
-
-class Accessed(Protocol):
-    """The schedule of one lane, as far as a diagram sees it."""
-
-    @property
-    def drawn(self) -> bool:
-        """Whether the lane or the seed had a part in it."""
-        ...
-
-    def accesses(self, name: str) -> tuple[Times, Times, Times]:
-        """When the blocks `name` are read and written, ns, and which read each write shows."""
-        ...
-
-
-class Placed(Protocol):
-    def placed(self) -> Mapping[str, tuple[float, float]]: ...
-
-    def task(self, name: str) -> str: ...
-
-
-class Scheduler(Protocol):
-    """What computes the schedules of lanes."""
-
-    @property
-    def deterministic(self) -> bool:
-        """Whether all lanes have one schedule."""
-        ...
-
-    def schedule(self, until: int, seed: int = 0, lane: int = 0) -> Accessed: ...
-
-    def under_way(self, name: str) -> int:
-        """Room for jobs of what `name` runs that have read and not written yet, where lanes differ."""
-        ...
-
-    def placed(self) -> Mapping[str, tuple[float, float]]:
-        """The names of what tasks run -> drift and offset (s) of the clock of their processor."""
-        ...
-
-    def task(self, name: str) -> str:
-        """The task that runs what is named, if there is one."""
-        ...
 
 
 class Age(Block):
@@ -96,115 +54,6 @@ class Releases(Block):
     @tick
     def step(self, t):  # type: ignore[no-untyped-def]
         return {"count": torch.zeros_like(t).to(torch.int64)}
-
-
-@dataclass
-class Timetables:
-    """The times of mapped blocks for the lanes of a run, computed once for all blocks.
-
-    Where neither lane nor seed had a part in the schedules of the first two lanes, and they are equal, all lanes have
-    that one.
-    """
-
-    scheduler: Scheduler
-    horizon: int | None  # ns
-    names: dict[str, str]  # path of a block -> the name its task runs
-    lengths: dict[str, tuple[int, int]] = field(default_factory=dict)
-    immediate: frozenset[str] = frozenset()
-    pending: dict[str, int] = field(default_factory=dict)
-    _kept: tuple[Any, dict[str, dict[str, Tensor]], dict[int, str]] | None = None
-
-    def tables(self, path: str, ids: Tensor, seed: int) -> Mapping[str, Tensor]:
-        return self._known(ids, seed)[0][self.names[path]]
-
-    def failures(self, ids: Tensor, seed: int) -> Mapping[int, str]:
-        """The lanes, by place, whose schedule ends in an error, and which."""
-        return self._known(ids, seed)[1]
-
-    def _known(self, ids: Tensor, seed: int) -> tuple[dict[str, dict[str, Tensor]], dict[int, str]]:
-        numbers = ids.tolist()
-        key = (seed, tuple(numbers))
-        if self._kept is None or self._kept[0] != key:
-            with torch.device("cpu"):  # wherever the run is
-                self._kept = (key, *self._computed(numbers, seed))
-        return self._kept[1:]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_kept": None}
-
-    def _computed(self, ids: list[int], seed: int) -> tuple[dict[str, dict[str, Tensor]], dict[int, str]]:
-        rows: list[dict[str, dict[str, Times]]] = []
-        failed: dict[int, str] = {}
-        drawn = False
-        for place, lane in enumerate(ids):
-            try:
-                schedule = self.scheduler.schedule(self.horizon or 0, seed, lane)
-                rows.append({name: self._rows(name, schedule, lane) for name in self.names.values()})
-            except LaneError as error:
-                if self.scheduler.deterministic:
-                    raise
-                failed[place] = f"{error.where}: {error.found}"
-                rows.append({name: self._never(name) for name in self.names.values()})
-                continue
-            drawn = drawn or schedule.drawn
-            if self.scheduler.deterministic or place == 1 and not failed and not drawn and _equal(*rows):
-                del rows[1:]
-                break
-        found: dict[str, dict[str, Tensor]] = {}
-        for name in dict.fromkeys(self.names.values()):
-            stacked = {key: torch.as_tensor(np.stack([row[name][key] for row in rows])) for key in rows[0][name]}
-            found[name] = {key: value.expand(len(ids), *value.shape[1:]) for key, value in stacked.items()}
-        return found, failed
-
-    def _never(self, name: str) -> dict[str, Times]:
-        """The times of a lane that has no job."""
-        none = np.zeros(0, dtype=np.int64)
-        jobs, shown = self.lengths[name]
-        found = {"begin": _first(none), "waits": _waits(none, jobs)}
-        if name in self.immediate:
-            return found
-        nothing = _waits(none, shown)
-        return {**found, "write_begin": _first(none), "write_waits": nothing, "written": nothing}
-
-    def _rows(self, name: str, schedule: Accessed, lane: int) -> dict[str, Times]:
-        reads, writes, source = checked(schedule.accesses(name), name)
-        jobs, shown = self.lengths[name]
-        where = f"{name}: lane {lane}"
-        if len(reads) > jobs or len(writes) > shown:
-            found_text = f"{len(reads)} jobs and {len(writes)} writes, and room for {jobs} and {shown}"
-            raise LaneError(where, found_text, "fewer", "on(diagram, most=...) makes room for more")
-        found = {"begin": _first(reads), "waits": _waits(reads, jobs)}
-        if name in self.immediate:
-            if not np.array_equal(reads, writes):
-                raise LaneError(where, "jobs that take time, and none of them does in lane 0", "one or the other",
-                                "give the task an execution time of at least 1 ns")  # fmt: skip
-            return found
-        if in_flight(reads, writes, source) > self.pending[name]:
-            found_text = f"{in_flight(reads, writes, source)} jobs under way at once, and room for {self.pending[name]}"
-            raise LaneError(where, found_text, "fewer", "on(diagram, pending=...)")
-        if bool((writes == reads[source]).any()):
-            raise LaneError(where, "a job that takes no time among others that do", "at least 1 ns for every job")
-        which = np.full(shown, NEVER, dtype=np.int64)
-        which[: len(source)] = source
-        return {**found, "write_begin": _first(writes), "write_waits": _waits(writes, shown), "written": which}
-
-
-def checked(accesses: tuple[Times, Times, Times], name: str) -> tuple[Times, Times, Times]:
-    """Reads, writes and sources in order of time; of several writes at one time the last is kept."""
-    reads, writes, source = (np.asarray(one, dtype=np.int64) for one in accesses)
-    if bool((np.diff(reads) <= 0).any()):
-        raise RunError(name, "two jobs that read at one time", "one job after the other",
-                       "a block is run by one task, once in a job")  # fmt: skip
-    order = np.argsort(writes, kind="stable")
-    writes, source = writes[order], source[order]
-    last = np.append(np.diff(writes) > 0, True)[: len(writes)]
-    return reads, writes[last], source[last]
-
-
-def in_flight(reads: Times, writes: Times, source: Times) -> int:
-    """How many jobs have begun since the one that a write shows, itself counted, at most."""
-    begun = np.searchsorted(reads, writes, side="left")
-    return int((begun - source).max(initial=1))
 
 
 def place(
@@ -430,20 +279,6 @@ def _timing(clock: Clock) -> dict[str, Any]:
     if clock.rational:
         return {"rate": Fraction(SECOND * clock.denominator, clock.numerator), "offset": Fraction(clock.offset, SECOND)}
     return {"period": Fraction(clock.numerator, SECOND), "offset": Fraction(clock.offset, SECOND)}
-
-
-def _equal(one: Mapping[str, Mapping[str, Times]], two: Mapping[str, Mapping[str, Times]]) -> bool:
-    return all(np.array_equal(value, two[name][key]) for name, row in one.items() for key, value in row.items())
-
-
-def _first(times: Times) -> Times:
-    return np.asarray(times[0] if len(times) else NEVER, dtype=np.int64)
-
-
-def _waits(times: Times, length: int) -> Times:
-    found = np.full(length, NEVER, dtype=np.int64)
-    found[: max(0, len(times) - 1)] = np.diff(times)
-    return found
 
 
 def mapped_blocks(diagram: Declared) -> list[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from simdl.computer.coupling import Timetables
 from simdl.computer.live import Live, LiveLane
 from simdl.computer.schedule import Schedule
+from simdl.computer.timetable import Timetables
 from simdl.declared import Declared
 from simdl.errors import ModelError
 
