@@ -5,6 +5,8 @@
     ports, window          how values become what a module takes
     call, layers           calling a module over lanes bit for bit the same; looking into it
     recurrence             finding and stepping the state of a recurrent module
+    resampled              Resampled: a network at another rate than the loop's, given its own samples
+    expansion, fixed       Expanded: a block for every layer, with fewer bits if asked for (layer, operation)
     stepped, described     Stepped: a module that is given its states; files that simdl exported, opened again
     card, feature, guard   ModelCard, its inputs and outputs, and whether a network is used as its card says
     store, architecture    save and load with safetensors; the factories that a card may name
@@ -41,8 +43,10 @@ if TYPE_CHECKING:
     from simdl.networks.classifier import Classifier as Classifier
     from simdl.networks.coverage import Calibration as Calibration, calibration as calibration
     from simdl.networks.detector import Detector as Detector
+    from simdl.networks.expansion import Expanded as Expanded
     from simdl.networks.exported import load_exported as load_exported
     from simdl.networks.feature import Feature as Feature
+    from simdl.networks.fixed import Fixed as Fixed
     from simdl.networks.horizon import FreeRun as FreeRun, free_run as free_run
     from simdl.networks.imported import Imported as Imported
     from simdl.networks.layout import Layout as Layout
@@ -50,6 +54,7 @@ if TYPE_CHECKING:
     from simdl.networks.network import Network as Network
     from simdl.networks.opening import open_network as open_network
     from simdl.networks.recurrent import Recurrent as Recurrent
+    from simdl.networks.resampled import Resampled as Resampled
     from simdl.networks.sandbox import Sandbox as Sandbox
     from simdl.networks.state_space import NeuralStateSpace as NeuralStateSpace
     from simdl.networks.stepped import Stepped as Stepped
@@ -73,8 +78,10 @@ _NAMES = {
     "classifier": "Classifier",
     "coverage": "Calibration calibration",
     "detector": "Detector",
+    "expansion": "Expanded",
     "exported": "load_exported",
     "feature": "Feature",
+    "fixed": "Fixed",
     "horizon": "FreeRun free_run",
     "imported": "Imported",
     "layout": "Layout",
@@ -82,6 +89,7 @@ _NAMES = {
     "network": "Network",
     "opening": "open_network",
     "recurrent": "Recurrent",
+    "resampled": "Resampled",
     "sandbox": "Sandbox",
     "state_space": "NeuralStateSpace",
     "stepped": "Stepped",
