@@ -142,6 +142,10 @@ class Output(_Readable):
         if labels and (self.dtype is None or self.dtype.is_floating_point or self.dtype == torch.bool):
             raise ModelError("Output", f"dtype={dtype!r} with labels", "a whole number", 'dtype="int64"')
 
+    def check_name(self, owner: str, name: str) -> None:
+        super().check_name(owner, name)
+        check_initial(f"{owner}.{name}", self.initial, self.dtype)
+
     def __set__(self, diagram: Declared, source: Signal | Number | Tensor) -> None:
         diagram.drive(self.name, source)
 
@@ -166,6 +170,10 @@ class State(_Readable):
         doc: str = "",
     ) -> None:
         self.initial, self.shape, self.unit, self.dtype, self.doc = initial, shape, unit, _dtype(dtype), doc
+
+    def check_name(self, owner: str, name: str) -> None:
+        super().check_name(owner, name)
+        check_initial(f"{owner}.{name}", self.initial, self.dtype)
 
 
 class Noise(_Readable):
@@ -262,6 +270,18 @@ def misfit(values: Tensor, dtype: torch.dtype | None) -> tuple[str, str] | None:
     name = str(dtype).removeprefix("torch.")
     limits = "true or false" if dtype == torch.bool else f"a whole number ({name})"
     return f"{wrong[0].item():.12g}", limits
+
+
+def check_initial(where: str, initial: Any, dtype: torch.dtype | None) -> None:
+    """Raise ModelError for an initial value that a type declared beside it cannot hold."""
+    if dtype is None or isinstance(initial, Signal):
+        return
+    try:
+        found = misfit(as_tensor(initial), dtype)
+    except (TypeError, ValueError, RuntimeError):
+        raise ModelError(where, f"initial={_short(initial)}", "a number or an array of numbers") from None
+    if found:
+        raise ModelError(where, f"initial={found[0]}", found[1], "another initial value, or dtype=")
 
 
 def _short(value: object) -> str:

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, overload
 
-from simdl.declarations import Declaration, Output, State, _Readable
+from simdl.declarations import Declaration, Output, State, _Readable, check_initial
 from simdl.errors import ModelError
 from simdl.port import Kind
 
@@ -88,6 +88,11 @@ class OutputMethod(_Readable):
         self.method = OutputsMethod(function, (self,))
         declared = Output(unit=unit, dtype=dtype)
         self.unit, self.dtype, self.initial, self.doc = unit, declared.dtype, initial, inspect.getdoc(function) or ""
+
+    def check_name(self, owner: str, name: str) -> None:
+        super().check_name(owner, name)
+        if self.initial is not None:
+            check_initial(f"{owner}.{name}", self.initial, self.dtype)
 
 
 class Crossing(_Readable):

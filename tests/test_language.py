@@ -195,6 +195,48 @@ class TestDeclarations:
             PI(period=1, latency=-1)
 
 
+def _counting(kind: str, initial: Any, dtype: str) -> type[Block]:
+    class Counting(Block):
+        if kind == "State":
+            n = State(initial, dtype=dtype)
+        elif kind == "Output":
+            n = Output(initial=initial, dtype=dtype)
+        else:
+
+            @output(initial=initial, dtype=dtype)
+            def n(self):
+                return torch.zeros(1)
+
+    return Counting
+
+
+class TestInitialValues:
+    """What a declared type cannot hold is refused where it is written, as in a parameter and in set=."""
+
+    @pytest.mark.parametrize("kind", ["State", "Output", "output"])
+    @pytest.mark.parametrize(
+        ("initial", "dtype", "found", "expected"),
+        [(2.5, "int64", "2.5", "a whole number (int64)"), ([1, 2.5], "int32", "2.5", "a whole number (int32)"),
+         (300, "uint8", "300", "a whole number (uint8)"), (-1, "uint8", "-1", "a whole number (uint8)"),
+         (math.nan, "int64", "nan", "a whole number (int64)"), (math.inf, "int8", "inf", "a whole number (int8)"),
+         (torch.tensor([0.0, 0.5]), "int16", "0.5", "a whole number (int16)"), (2, "bool", "2", "true or false"),
+         ("one", "int64", "'one'", "a number or an array of numbers")],
+    )  # fmt: skip
+    def test_are_of_the_declared_type(self, kind: str, initial: Any, dtype: str, found: str, expected: str) -> None:
+        with pytest.raises(ModelError) as caught:
+            _counting(kind, initial, dtype)
+        error = caught.value
+        assert (error.where, error.found, error.expected) == ("Counting.n", f"initial={found}", expected)
+
+    @pytest.mark.parametrize("kind", ["State", "Output", "output"])
+    @pytest.mark.parametrize(
+        ("initial", "dtype"), [(2.0, "int64"), (True, "int64"), (255, "uint8"), (1, "bool"), ([1.0, 2], "int32"),
+                               (0.1, "float32"), (math.inf, "float64")],
+    )  # fmt: skip
+    def test_that_fit_are_taken(self, kind: str, initial: Any, dtype: str) -> None:
+        assert _counting(kind, initial, dtype)().n.name == "n"
+
+
 class TestParams:
     def test_defaults_values_and_references(self) -> None:
         gain = Gain(k=3)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from simdl.cli.interruption import heeded
-from simdl.cli.options import options
+from simdl.cli.options import Positive, Whole, options
 from simdl.cli.request import Request
 from simdl.cli.terminal import outcome as printed, session, tell
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 @click.command("codesign")
 @options("scenario", "lanes", "seed", "set", "until", "quick", "out", "workers", "engine")
-@click.option("--check", type=click.IntRange(min=1), help="How many unseen lanes to check on.")
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="How long to train.")
+@click.option("--check", type=Whole(1), help="How many unseen lanes to check on.")
+@click.option("--seconds", type=Positive(), help="How long to train.")
 def command(
     scenario: str, lanes: int | None, seed: int, settings: dict[str, Any], until: Any, quick: bool, out: Path | None,
     workers: int, engine: str, check: int | None, seconds: float | None,

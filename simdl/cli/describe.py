@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from simdl.cli.options import options
+from simdl.cli.options import Whole, options
 from simdl.cli.request import Request, spare
 from simdl.cli.terminal import document, session
 
@@ -18,7 +18,7 @@ from simdl.cli.terminal import document, session
     "--svg", "picture", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
     help="Draw the diagram into this file; a name that ends in .png gives a PNG.",
 )
-@click.option("--depth", type=click.IntRange(min=1), help="Levels of nested diagrams to open in the picture.")
+@click.option("--depth", type=Whole(1), help="Levels of nested diagrams to open in the picture.")
 @click.option("--engine", is_flag=True, help="Also what the native engine would run in C, and what it would not.")
 def command(
     scenario: str, networks: dict[str, str], quick: bool, picture: Path | None, depth: int | None, engine: bool,

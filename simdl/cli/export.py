@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from simdl.cli.options import options
+from simdl.cli.options import Whole, options
 from simdl.cli.program import Ending
 from simdl.cli.request import Request, check_network, spare
 from simdl.cli.terminal import document, session, tell
@@ -18,7 +18,7 @@ from simdl.cli.terminal import document, session, tell
 @click.argument("slot", required=False)
 @click.option("--to", "path", required=True, type=click.Path(dir_okay=False, path_type=Path),
               help="The file: its ending says the format, .onnx, .pt2 or .c.")  # fmt: skip
-@click.option("--check", "lanes", type=click.IntRange(min=1), metavar="LANES",
+@click.option("--check", "lanes", type=Whole(1), metavar="LANES",
               help="Put the file back into the loop for that many lanes and compare.")  # fmt: skip
 @click.option("--no-normalisation", "bare", is_flag=True, help="Leave the card's normalisation out of the file.")
 @click.option("--factory", help="Of a card whose network is made by Python code: package:function.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from simdl.cli.options import options
+from simdl.cli.options import Whole, options
 from simdl.cli.program import Ending
 from simdl.cli.request import Request, spare
 from simdl.cli.terminal import document, session
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True,
               help="Of all that is not a whole number.")  # fmt: skip
 @click.option("--name", help="What functions and files begin with.  [default: from PATH]")
-@click.option("--check", "check", type=click.IntRange(min=1), metavar="LANES", help="Put the C back into the loop, and "
+@click.option("--check", "check", type=Whole(1), metavar="LANES", help="Put the C back into the loop, and "
               "compare this many lanes with the design.")  # fmt: skip
 def command(
     scenario: str, path: str, out: Path, dtype: str, name: str | None, check: int | None, seed: int,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,6 +12,7 @@ import click
 
 from simdl.cli.program import Session
 
+MOST = 2**63 - 1
 F = TypeVar("F", bound=Callable[..., Any])
 
 if TYPE_CHECKING:
@@ -61,6 +63,38 @@ class Time(Kind):
         return text if isinstance(time, str) else time
 
 
+class Whole(click.IntRange):
+    """A whole number of at least `min`, as large as a machine has them."""
+
+    def __init__(self, min: int) -> None:
+        super().__init__(min)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            found = int(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a whole number", param, ctx)
+        if found > MOST:
+            self.fail(f"{value} is more than {MOST}", param, ctx)
+        return int(super().convert(found, param, ctx))
+
+
+class Positive(click.FloatRange):
+    """A number above 0, and finite."""
+
+    def __init__(self) -> None:
+        super().__init__(0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            found = float(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a number", param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value!r} is not finite", param, ctx)
+        return float(super().convert(found, param, ctx))
+
+
 def number(text: str) -> Any:
     """A number, yes or no, or a list of numbers, as text. Raises ValueError for anything else.
 
@@ -68,12 +102,29 @@ def number(text: str) -> Any:
     (2.5, True, [1, 2])
     """
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_infinite)
     except json.JSONDecodeError:
         value = None
     if isinstance(value, bool | int | float) or (isinstance(value, list) and _numbers(value)):
         return value
     raise ValueError(f"expected a number, true, false or a list such as [1, 2], found {text!r}")
+
+
+def _whole(text: str) -> int | float:
+    value = int(text)
+    return value if abs(value) <= MOST else _finite(text)
+
+
+def _finite(text: str) -> float:
+    if math.isinf(float(text)):
+        raise ValueError(f"{text} is too large; Infinity is written so")
+    return float(text)
+
+
+def _infinite(text: str) -> float:
+    if text == "NaN":
+        raise ValueError("NaN is not a number")
+    return float(text)
 
 
 def _numbers(values: list[Any]) -> bool:
@@ -108,10 +159,10 @@ _FILLING = Assignments("slot=network, such as sensor=folder/of/a/card or sensor=
 
 OPTIONS: dict[str, Callable[[Any], Any]] = {
     "scenario": click.argument("scenario", shell_complete=_scenarios),
-    "seed": click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all draws and "
+    "seed": click.option("--seed", type=Whole(0), default=0, show_default=True, help="Of all draws and "
                          "noise."),
-    "lanes": click.option("--lanes", type=click.IntRange(min=1), help="How many lanes."),
-    "lane": click.option("--lane", type=click.IntRange(min=0), default=0, show_default=True, help="Which lane."),
+    "lanes": click.option("--lanes", type=Whole(1), help="How many lanes."),
+    "lane": click.option("--lane", type=Whole(0), default=0, show_default=True, help="Which lane."),
     "set": click.option("--set", "settings", type=_SETTING, multiple=True, callback=_collected, metavar="PATH=VALUE",
                         help="Fix a parameter or an input in every lane; repeatable."),
     "network": click.option("--network", "networks", type=_FILLING, multiple=True, callback=_collected,
@@ -124,7 +175,7 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
     "force": click.option("--force", is_flag=True, help="Write over what is there."),
     "engine": click.option("--engine", type=click.Choice(["auto", "native", "torch"]), default="auto",
                            show_default=True, help="Compiled C, eager torch, or what is faster."),
-    "workers": click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes."),
+    "workers": click.option("--workers", type=Whole(1), default=1, show_default=True, help="Processes."),
 }  # fmt: skip
 _ALWAYS = (
     click.option("--json", "as_json", is_flag=True, is_eager=True, expose_value=False, callback=_note("json"),

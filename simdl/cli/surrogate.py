@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from simdl.cli.options import Assignments, Time, _collected, options
+from simdl.cli.options import Assignments, Positive, Time, Whole, _collected, options
 from simdl.cli.program import Ending
 from simdl.cli.request import Request, spare
 from simdl.cli.terminal import document, session, tell
@@ -65,14 +65,14 @@ _BETWEEN = Assignments("path=low:high, such as motor.voltage=-2:2", between)
               help="What else varies over the lanes, beside what the scenario draws; repeatable.")  # fmt: skip
 @click.option("--state", "states", multiple=True, metavar="NAME", help="A state to keep, such as omega or heat[3]; "
               "repeatable.  [default: all]")  # fmt: skip
-@click.option("--lanes", type=click.IntRange(min=2), default=32, show_default=True, help="How many to learn from.")
-@click.option("--test", type=click.IntRange(min=1), default=16, show_default=True, help="How many to compare on.")
+@click.option("--lanes", type=Whole(2), default=32, show_default=True, help="How many to learn from.")
+@click.option("--test", type=Whole(1), default=16, show_default=True, help="How many to compare on.")
 @click.option("--hidden", default="24", show_default=True, callback=widths, help="Widths of the network's layers, such "
               "as 32,32; or linear.")  # fmt: skip
-@click.option("--horizon", type=click.IntRange(min=1), default=32, show_default=True, help="Steps of a training run.")
-@click.option("--steps", type=click.IntRange(min=0), default=600, show_default=True, help="How many steps to train.")
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="How long to train, at most.")
-@click.option("--within", type=click.FloatRange(min=0, min_open=True), help="The worst error that is good, as a part "
+@click.option("--horizon", type=Whole(1), default=32, show_default=True, help="Steps of a training run.")
+@click.option("--steps", type=Whole(0), default=600, show_default=True, help="How many steps to train.")
+@click.option("--seconds", type=Positive(), help="How long to train, at most.")
+@click.option("--within", type=Positive(), help="The worst error that is good, as a part "
               "of a signal's range: beyond it the exit code is 1.")  # fmt: skip
 def command(
     scenario: str, part: str, out: Path, period: Any, excite: dict[str, tuple[float, float]], hold: Any,

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from simdl.cli.dataset import wanted
-from simdl.cli.options import options
+from simdl.cli.options import Positive, Whole, options
 from simdl.cli.program import Ending
 from simdl.cli.request import Request
 from simdl.cli.terminal import document, session, tell
@@ -19,8 +19,8 @@ STOP = 0.15  # of the lanes: not learnt from, to see when to stop
 @click.command("train")
 @options("scenario", "seed", "quick", "out")
 @click.argument("data", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="How long to train.")
-@click.option("--epochs", type=click.IntRange(min=1), help="How many passes over the data.")
+@click.option("--seconds", type=Positive(), help="How long to train.")
+@click.option("--epochs", type=Whole(1), help="How many passes over the data.")
 @click.option("--start", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A card to go on from.")
 def command(
     scenario: str, data: tuple[Path, ...], seed: int, quick: bool, out: Path | None, seconds: float | None,
