@@ -14,45 +14,71 @@ from simdl.scenarios.visual_inspection.machine import machine
 from simdl.scenarios.visual_inspection.parts import DEFECTS
 from simdl.scenarios.visual_inspection.photographs import photographs
 from simdl.scenarios.visual_inspection.scenario import CARD, SCENARIO
-from simdl.scenarios.visual_inspection.study import ORDERS, Point, table
+from simdl.scenarios.visual_inspection.study import FLOW, FRACTION, LEVEL, LOAD, Point, kinds as by_kind, table
 from simdl.scenarios.visual_inspection.system import Inspection, Ticket
 
-COLOURS = {"fail-safe": "#0072b2", "fail-open": "#d55e00"}
-STYLES = {"fifo": "o-", "priority": "s--"}
-PANELS = (("late", "verdicts that are late, %"), ("escaped", "bad parts that escape, %"),
-          ("false_rejects", "good parts thrown away, %"))  # fmt: skip
+COLOURS = {"fail-open": "#d55e00", "fail-safe": "#0072b2"}
+MARKS = {"fail-open": "s-", "fail-safe": "o-"}
+FIRST, LATE = "#009e73", "#444444"
+KINDS = ("#e69f00", "#56b4e9", "#cc79a7", "#000000")
+HEADS = {"load": "load that others put on the accelerator", "flow": "parts a second"}
 
 
 def rates(points: Sequence[Point], path: Path) -> None:
-    """Four rows: late, escaped and thrown away in per cent with their bands, and good parts a minute."""
+    """Late verdicts, escapes, waste and throughput against load and against line rate, with their bands."""
     from matplotlib.figure import Figure
 
-    page = Figure(figsize=(9, 10), layout="constrained")
+    page = Figure(figsize=(9, 10.5), layout="constrained")
     axes = page.subplots(4, 2, sharex="col", sharey="row")
-    for column, sweep in enumerate(("load", "flow")):
-        for order, label in ORDERS.items():
-            for policy, colour in COLOURS.items():
-                line = [p for p in points if (p.sweep, p.order, p.policy) == (sweep, order, policy)]
-                x = [p.at for p in line]
-                for row, (name, _) in enumerate(PANELS if line else ()):
-                    value, low, high = ([100 * v for v in one] for one in zip(*(p.rate(name) for p in line)))
-                    axes[row, column].plot(
-                        x, value, STYLES[order], color=colour, label=f"{label}, {policy}", markersize=4
-                    )
-                    axes[row, column].fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
-                if line:
-                    minutes = [p.minute for p in line]
-                    axes[3, column].plot(
-                        x, minutes, STYLES[order], color=colour, label=f"{label}, {policy}", markersize=4
-                    )
-    for row, (_, text) in enumerate((*PANELS, ("", "good parts a minute"))):
+    for column, sweep in enumerate(HEADS):
+        line = [p for p in points if p.sweep == sweep and p.order == "fifo"]
+        x = [p.at for p in line]
+        _banded(axes[0, column], x, [p.late() for p in line], "^-", LATE, "first come, first served")
+        for policy, colour in COLOURS.items():
+            label = f"first come, first served; {policy}"
+            _banded(axes[1, column], x, [p.escaped(policy) for p in line], MARKS[policy], colour, label)
+            _banded(axes[2, column], x, [p.thrown(policy) for p in line], MARKS[policy], colour, label)
+            _banded(axes[3, column], x, [p.minute(policy) for p in line], MARKS[policy], colour, label)
+        first = [p for p in points if p.sweep == sweep and p.order == "priority"]
+        if first:
+            safe = [(p.late(), p.escaped("fail-safe"), p.thrown("fail-safe"), p.minute("fail-safe")) for p in first]
+            for axis, found in zip(axes[:, column], zip(*safe)):
+                _banded(axis, [p.at for p in first], found, "x--", FIRST, "inspection first; fail-safe")
+    for row, text in enumerate(("verdicts that come too late, %", "bad parts that escape, %",
+                                "good parts thrown away, %", "good parts a minute")):  # fmt: skip
         axes[row, 0].set_ylabel(text)
         axes[row, 0].set_ylim(bottom=0)
-    axes[3, 0].set_xlabel("load that others put on the accelerator (3 parts a second)")
-    axes[3, 1].set_xlabel("parts a second (load 0.5)")
+    for column, (sweep, fixed) in enumerate((("load", f"{FLOW:g} parts a second"), ("flow", f"load {LOAD:g}"))):
+        axes[0, column].set_title(fixed, fontsize=10)
+        axes[3, column].set_xlabel(HEADS[sweep])
     axes[0, 0].legend(frameon=False, fontsize=8)
-    axes[0, 1].legend(frameon=False, fontsize=8)
+    axes[1, 0].legend(frameon=False, fontsize=8)
     page.savefig(path, dpi=110)
+
+
+def kinds(points: Sequence[Point], path: Path) -> None:
+    """Escapes by kind of defect against load, for both policies."""
+    from matplotlib.figure import Figure
+
+    page = Figure(figsize=(9, 3.6), layout="constrained")
+    line = [p for p in points if p.sweep == "load" and p.order == "fifo"]
+    for axis, policy in zip(page.subplots(1, 2), COLOURS):
+        for k, (colour, mark) in enumerate(zip(KINDS, ("o-", "s--", "^-.", "x:")), 1):
+            _banded(axis, [p.at for p in line], [p.escaped(policy, k) for p in line], mark, colour, DEFECTS[k])
+        axis.set_title(policy, fontsize=10)
+        axis.set_xlabel(HEADS["load"])
+        axis.set_ylabel("bad parts that escape, %")
+        axis.set_ylim(bottom=0)
+        axis.legend(frameon=False, fontsize=8)
+    page.savefig(path, dpi=110)
+
+
+def _banded(axis: Any, x: Sequence[float], found: Sequence[Any], mark: str, colour: str, label: str) -> None:
+    """A line through numbers, or through fractions with their bands, in per cent."""
+    if found and isinstance(found[0], tuple):
+        found, low, high = ([100 * v for v in one] for one in zip(*found))
+        axis.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
+    axis.plot(x, found, mark, color=colour, label=label, markersize=4)
 
 
 def second(path: Path, load: float = 0.65, start: float = 3.0, seed: int = 3) -> None:
@@ -92,10 +118,14 @@ def write(points: Sequence[Point], folder: Path, command: str, versions: Sequenc
     """README.md with the table, and the figures."""
     folder.mkdir(parents=True, exist_ok=True)
     rates(points, folder / "rates.png")
+    kinds(points, folder / "kinds.png")
     second(folder / "second.png")
     seen(folder / "seen.png")
     text = ["# What escapes, and what is thrown away?", "", "![rates](rates.png)", "",
-            "Bands are Clopper-Pearson intervals of 95 %.", "", "![a second of the computers](second.png)", "",
-            "![what the network says](seen.png)", "", table(list(points)), "",
+            f"{100 * FRACTION:.0f} % of the parts are bad. Bands are of {100 * LEVEL:.0f} %: Clopper-Pearson, for as "
+            "many parts as would scatter like the lanes do. Without a verdict in time a part is blown off (fail-safe) "
+            "or comes out (fail-open); both are counted on the same parts.", "",
+            "![escapes by kind of defect](kinds.png)", "", by_kind(points), "",
+            "![a second of the computers](second.png)", "", "![what the network says](seen.png)", "", table(points), "",
             f"Made by `{command}` with {', '.join(versions)}.", ""]  # fmt: skip
     (folder / "README.md").write_text("\n".join(text), encoding="utf-8")

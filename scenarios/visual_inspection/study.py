@@ -21,7 +21,7 @@ from simdl.scenarios.visual_inspection.scenario import CARD, SCENARIO
 from simdl.scenarios.visual_inspection.transfer import weights_of
 
 LOADS = (0.0, 0.3, 0.5, 0.65, 0.8, 0.9)
-FLOWS = (1.0, 2.0, 4.0, 6.0, 8.0, 10.0)  # parts a second
+FLOWS = (2.0, 4.0, 8.0, 12.0)  # parts a second
 FLOW, LOAD = 3.0, 0.5  # where the other sweep stands
 FRACTION = 0.3  # of the parts in the study are bad, so that there are escapes to count
 ORDERS = {"fifo": "first come, first served", "priority": "inspection first"}
@@ -114,14 +114,16 @@ def sweep(
     lanes: int, seconds: int, seed: int = 0, kept: Path | None = None, say: Callable[[str], None] = print,
     loads: Sequence[float] = LOADS, flows: Sequence[float] = FLOWS, progress: bool | None = None,
 ) -> list[Point]:  # fmt: skip
-    """All points: load by order of the queue, and line rates at LOAD, first come, first served.
+    """All points: loads, first come, first served, and the least and the most with the inspection first; line rates at
+    LOAD, first come, first served.
 
     kept: a file of the points found so far, from which an interrupted study goes on.
     Raises DataError when it is of another request."""
     request = {"lanes": lanes, "seconds": seconds, "seed": seed, "network": weights_of(CARD)}
     journal = Journal(kept, request)
     points = [Point(**{**row, "lanes": tuple(map(tuple, row["lanes"]))}) for row in journal.rows]
-    jobs = [("load", load, load, order) for order in ORDERS for load in loads]
+    jobs = [("load", load, load, "fifo") for load in loads]
+    jobs += [("load", load, load, "priority") for load in dict.fromkeys((loads[0], loads[-1]))]  # flat between
     jobs += [("flow", flow, LOAD, "fifo") for flow in flows]
     found: list[Point] = []
     with progress_bar("study", len(jobs), progress) as bar:
