@@ -112,13 +112,11 @@ def test_stations_that_never_wait_collide_until_they_give_up_and_noise_costs_tri
 
 def test_a_loop_over_the_air_is_the_same_natively_and_differs_from_one_over_a_wire() -> None:
     air = Wireless("air", rate=1_000_000)
-    others = [Frames(f"f{k}", air, period="10 ms", bits=BITS) for k in range(3)]
+    others = [Frames(f"f{k}", air, period="40 ms", bits=BITS) for k in range(3)]
     loops = [Traffic([Link("plant.y", bus, period="20 ms"), *more]).on(Loop(), horizon="1 s")
              for bus, more in ((air, others), (CAN("can"), []))]  # fmt: skip
     runs = [simulate(loops[0], until=1, every=0.05, lanes=3, seed=4, engine=engine) for engine in ("torch", "native")]
-    assert torch.equal(runs[0]["y"].values, runs[1]["y"].values) or torch.allclose(
-        runs[0]["y"].values, runs[1]["y"].values, rtol=0, atol=1e-12
-    )
+    assert not runs[0].status and torch.allclose(runs[0]["y"].values, runs[1]["y"].values, rtol=0, atol=1e-12)
     assert len({tuple(row) for row in runs[0]["y"].values.tolist()}) == 3  # every lane has draws of its own
     wired = simulate(loops[1], until=1, every=0.05)
     assert float((runs[0]["y"].values - wired["y"].values).abs().max()) > 1e-4
