@@ -229,5 +229,5 @@ def test_all_faults_are_named_at_once():
             Task("a", cpu, trigger="b", execution="1 ms", runs=["x"]),
             Task("a", cpu, period="1 ms", execution="1 ms", runs=["x"]),
         ])  # fmt: skip
-    for part in ("two tasks named 'a'", "two blocks named 'x'", "drift=3.0", "task a: deadline: none"):
+    for part in ("two tasks named 'a'", "'x' is run by a and a", "drift=3.0", "task a: deadline: none"):
         assert part in str(caught.value)

@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 
 from simdl.clock import SECOND, Duration, nanoseconds
 from simdl.computer.edge import Edge
+from simdl.computer.fit import check_rates
 from simdl.computer.kernel import Kernel
+from simdl.computer.policy import Table
 from simdl.computer.processor import Processor
 from simdl.computer.schedule import Schedule
 from simdl.computer.task import Task
@@ -42,12 +44,8 @@ class Computer:
         faults: list[SimdlError] = []
         found = {id(on): on for task in self.tasks if isinstance(on := getattr(task, "on", None), Processor)}
         self.processors = tuple(found.values())
-        for processor in self.processors:
-            faults.extend(processor.faults())
-        if not faults:
-            for task in self.tasks:
-                known = isinstance(task, Task)
-                faults.extend(task.faults() if known else [ModelError("computer", f"{task!r}", "a Task")])
+        for task in self.tasks:
+            faults.extend(task.faults() if isinstance(task, Task) else [ModelError("computer", f"{task!r}", "a Task")])
         if not self.tasks:
             faults.append(ModelError("computer", "no tasks", "at least one"))
         if not faults:
@@ -64,25 +62,55 @@ class Computer:
             ("blocks", [name for task in self.tasks for name in task.runs]),
         ):
             for name in sorted({name for name in names if names.count(name) > 1}):
-                faults.append(ModelError("computer", f"two {what} named {name!r}", "different names"))
+                by = [task.name for task in self.tasks for one in task.runs if one == name]
+                twice = f"{name!r} is run by {' and '.join(by)}" if what == "blocks" else f"two {what} named {name!r}"
+                faults.append(ModelError("computer", twice, "one task" if what == "blocks" else "different names"))
         known = {*(task.name for task in self.tasks), *(name for task in self.tasks for name in task.runs)}
         known |= set(self.events or ())
-        told = self.events is not None or all(task.body is None for task in self.tasks)
+        silent = all(task.body is None or getattr(task.body, "raises", None) == () for task in self.tasks)
+        told = self.events is not None or silent
         for task in self.tasks:
             if told and isinstance(task.trigger, str) and task.trigger not in known:
                 faults.append(ModelError(f"task {task.name}: trigger", f"no task, block or event {task.trigger!r}",
                                          "one that happens", "Computer(tasks, events=[...]) names what bodies raise",
                                          names=sorted(known), wrong=task.trigger))  # fmt: skip
+        wrong = {processor.name: found for processor in self.processors if (found := processor.faults())}
+        faults += [fault for found in wrong.values() for fault in found]
         for task in self.tasks:
             policy = task.on.policy
             if type(policy).__name__ == "EDF" and task.deadline_ns is None:
                 faults.append(ModelError(f"task {task.name}: deadline", "none, under EDF", "deadline="))
-            slots = {slot[2] for slot in getattr(policy, "slots", ())}
-            if slots and task.name not in slots:
-                faults.append(ModelError(f"task {task.name}", "no slot in the table", "a slot", names=slots))
+            if isinstance(policy, Table) and task.on.name not in wrong:
+                mine = [core for _, _, name, core in policy.windows() if name == task.name]
+                if not mine:
+                    faults.append(ModelError(f"task {task.name}", "no slot in the table", "a slot",
+                                             names=sorted({slot[2] for slot in policy.slots})))  # fmt: skip
+                if set(mine) - set(task.cores):
+                    faults.append(ModelError(f"task {task.name}: affinity", f"{task.affinity!r}, and a slot on core "
+                                             f"{min(set(mine) - set(task.cores))}", "slots on its cores"))  # fmt: skip
             if (task.late == "kill" or task.late == "keep old") and task.deadline_ns is None:
                 faults.append(ModelError(f"task {task.name}: late", f"{task.late!r} without a deadline", "deadline="))
-        return faults
+        for processor in self.processors:
+            names = [task.name for task in self.tasks if task.on is processor]
+            table = processor.policy
+            for slot in table.slots if isinstance(table, Table) and processor.name not in wrong else ():
+                if slot[2] not in names:
+                    faults.append(ModelError(f"{processor.name}: the slot {tuple(slot)}", f"no task {slot[2]!r} on it",
+                                             "a task", names=names, wrong=str(slot[2])))  # fmt: skip
+        return faults or (self._idle() if told else [])
+
+    def _idle(self) -> list[SimdlError]:
+        """Tasks that wait for one another only: none of them is ever released."""
+        begun = {task.name for task in self.tasks if not isinstance(task.trigger, str)} | set(self.events or ())
+        while True:
+            on = {task.name for task in self.tasks if task.trigger in begun} - begun
+            blocks = {block for task in self.tasks if task.name in begun for block in task.runs} - begun
+            if not on | blocks:
+                break
+            begun |= on | blocks
+        return [ModelError(f"task {task.name}: trigger", f"{task.trigger!r}, which nothing that has a time of its own "
+                           "leads to", "period, rate, arrivals or an Edge at the beginning of such a chain")
+                for task in self.tasks if task.name not in begun]  # fmt: skip
 
     @property
     def edges(self) -> tuple[Edge, ...]:
@@ -139,8 +167,10 @@ class Computer:
         ns later, which shifts only what takes no time. Lanes go in lock step, in the torch engine, without a horizon.
         live: otherwise than the computer says.
         """
+        from simdl.compile import compile_model
         from simdl.computer.coupling import place, place_live
 
+        check_rates(self.tasks, compile_model(diagram))
         if self.is_live if live is None else live:
             return place_live(diagram, self, pending or 8)
         if horizon is None:

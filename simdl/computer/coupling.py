@@ -13,7 +13,9 @@ from simdl.block import Block
 from simdl.clock import SECOND, Clock, Duration, nanoseconds
 from simdl.compile import Model, compile_model
 from simdl.computer.edge import watch
+from simdl.computer.fit import check_sample
 from simdl.computer.mapped import Placement, Timetable, become_mapped
+from simdl.computer.schedule import Schedule
 from simdl.computer.timetable import Accessed, Placed, Scheduler, Timetables, checked, in_flight
 from simdl.declarations import Input, Output
 from simdl.declared import Declared
@@ -73,6 +75,8 @@ def place(
     blocks = {block.path: block for block in made.leaves()}
     names = _assigned(scheduler, model, blocks)
     sample = _sample(scheduler, end)
+    if isinstance(sample, Schedule):
+        check_sample(sample, model)
     timetables = Timetables(scheduler, end, names)
     for name in dict.fromkeys(names.values()):
         reads, writes, source = checked(sample.accesses(name), name)

@@ -25,7 +25,7 @@ class Job:
     __slots__ = (
         "task", "index", "arrival", "release", "start", "end", "deadline", "status", "degraded", "overrun", "used",
         "reads", "writes", "priority", "turn", "seen", "remaining", "body", "core", "last_core", "key", "order",
-        "silent", "ordinal", "budget_left", "kernel", "device", "answer",
+        "silent", "ordinal", "looks", "budget_left", "kernel", "device", "answer",
         "own", "held", "waiting", "step", "cheaper",
     )  # fmt: skip
 
@@ -36,7 +36,7 @@ class Job:
         self.end: int | None = None
         self.status = "unfinished"
         self.degraded = self.overrun = self.silent = False
-        self.used = self.turn = self.ordinal = 0
+        self.used = self.turn = self.ordinal = self.looks = 0
         self.remaining: int | Fraction = 0  # of its computation, at factor 1
         self.reads: list[tuple[str, int]] = []
         self.writes: list[tuple[str, int, int]] = []

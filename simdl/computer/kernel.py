@@ -44,6 +44,10 @@ if TYPE_CHECKING:
     from simdl.computer.edge import Edge
 
 
+MOST = 100_000  # steps at one time
+LOOKS = 1000  # reads in a row of a live job, each 1 ns after the other
+
+
 class Timer(simpy.Event):
     """A SimPy event that calls a function with itself; of: whose timer it is."""
 
@@ -79,6 +83,7 @@ class Kernel:
         self.asked_for: tuple[str, ...] = ()
         self._seen: list[Access] = []
         self._touched: list[Any] = []
+        self._at, self._spent = -1, 0  # a time, and how many steps it has taken
         self._fixed: dict[Any, int] = {}
         self.meters: dict[Battery, Meter] = {}
         self.cores = {id(p): Cores(p, self) for p in computer.processors}
@@ -130,7 +135,18 @@ class Kernel:
     def _pass(self) -> None:
         env, now = self.env, self.now
         while env.peek() == now and self.asked is None:
+            self._spend()
             env.step()
+
+    def _spend(self) -> None:
+        """Count a step at this time. Raises LaneError where there is no end of them."""
+        if self.now != self._at:
+            self._at, self._spent = self.now, 0
+        self._spent += 1
+        if self._spent > MOST:
+            last = self.jobs[-1].where if self.jobs else f"lane {self.lane}"
+            raise LaneError(last, f"{MOST} steps at one time, {self.now} ns", "time that goes on",
+                            "Compute, Sleep or Wait in a body that repeats; gaps above 0 between arrivals")  # fmt: skip
 
     def _settle(self) -> None:
         """Let the first of what was touched choose: processors before accelerators before buses."""
@@ -245,6 +261,7 @@ class Kernel:
             job.start = self.now
         answer, job.answer = (job.answer if answer is None else answer), None
         while True:
+            self._spend()
             if job.step is None:
                 step = resume(job, answer)
             else:
@@ -252,12 +269,14 @@ class Kernel:
             answer = None
             if isinstance(step, Compute):
                 ns = self.execution(job) if step.time is None else self.duration(job, step.time)
+                job.looks = 0 if ns else job.looks
                 if queue.cores.compute(job, ns):
                     return
             elif isinstance(step, Read):
                 names = step.blocks or tuple(job.task.runs)
                 self._read(job, tuple(dict.fromkeys(job.task.run(name) for name in names)))
                 if self.live:
+                    self._look(job)
                     self.asked, self.asked_for = job, names
                     return
                 untold = tuple(Untold(job, name) for name in names)
@@ -269,10 +288,12 @@ class Kernel:
                 which = self._captured(job, step.block)
                 self.device(job, step.bus, Bus).send(job, step, which)
             elif isinstance(step, Raise):
+                self._declared(job, step, step.event)
                 self.happen(step.event)
             elif isinstance(step, Run | Sleep):
                 queue.cores.leave(job)
                 ns = self.duration(job, step.time)
+                job.looks = 0 if ns else job.looks
                 if isinstance(step, Run):
                     self.device(job, step.accelerator, Accelerator).request(job, ns)
                 else:
@@ -281,6 +302,9 @@ class Kernel:
             elif isinstance(step, Scale):
                 queue.cores.scale(step.factor)
             elif isinstance(step, Acquire | Release | Put | Take | Wait):
+                if isinstance(step, Wait):
+                    self._declared(job, step, step.event)
+                    job.looks = 0
                 goes_on, answer = self.sharing.follow(job, step)
                 if not goes_on:
                     return
@@ -302,6 +326,21 @@ class Kernel:
             job.reads.append((block, now))
             if self.live:
                 self._seen.append(Access("read", block, now, now, len(reads) - 1))
+
+    def _look(self, job: Job) -> None:
+        """Count a read. Raises LaneError where a job does nothing else."""
+        job.looks += 1
+        if job.looks > LOOKS:
+            raise LaneError(job.where, f"{LOOKS} reads in a row, at {self.now} ns", "time between them",
+                            "Compute, Sleep or Wait in a body that repeats")  # fmt: skip
+
+    def _declared(self, job: Job, step: Any, event: str) -> None:
+        """Raises RunError for an event that is none of those the computer was told."""
+        events = self.computer.events
+        blocks = (block for queue in self.queues.values() for block in queue.task.runs)
+        known = () if events is None else {*events, *self.triggered, *self.queues, *blocks}
+        if events is not None and event not in known:
+            raise RunError(job.where, f"{step!r}", "an event of events=", names=sorted(map(str, known)), wrong=event)
 
     def _stranger(self, job: Job, what: str, block: str) -> RunError:
         return RunError(f"task {job.task.name}: job {job.index}", f"{what} of {block!r}, which it does not run",

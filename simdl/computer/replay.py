@@ -48,6 +48,8 @@ class Replay:
             ends = [(nanoseconds(t, where), k) for k, t in enumerate(writes) if t is not None]
             if bool((np.diff(starts) <= 0).any()):
                 raise ModelError(where, "reads that do not increase", "the jobs in their order")
+            if bool((starts < 0).any()):
+                raise ModelError(where, f"a read at {starts.min() / 1e9:g} s", "times from 0 on")
             early = [k for t, k in ends if t < starts[k]]
             if early:
                 raise ModelError(where, f"job {early[0]} writes before it reads", "writes after reads")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from simdl.computer.instructions import Compute, Read, Write
 from simdl.computer.processor import Processor
 from simdl.computer.raised import raised
 from simdl.computer.times import Distribution
-from simdl.errors import ModelError, SimdlError
+from simdl.errors import LaneError, ModelError, SimdlError
 
 if TYPE_CHECKING:
     from simdl.computer.instructions import Answer, Instruction, Time
@@ -32,6 +33,19 @@ class Degrade:
 
     execution: Any
     recover: int = 1
+
+    def faults(self, where: str) -> list[SimdlError]:
+        """What is wrong with it."""
+        found: list[SimdlError] = []
+        if not isinstance(self.recover, int) or self.recover < 1:
+            found.append(ModelError(f"{where}: recover", f"{self.recover!r}", "a whole number, at least 1"))
+        try:
+            fixed = not isinstance(self.execution, Distribution) and not callable(self.execution)
+            if fixed and nanoseconds(self.execution, f"{where}: execution") < 0:
+                found.append(ModelError(f"{where}: execution", f"{self.execution!r}", "at least 0"))
+        except SimdlError as fault:
+            found.append(fault)
+        return found
 
 
 @dataclass(frozen=True)
@@ -118,6 +132,11 @@ class Task:
         if not isinstance(self.on, Processor):
             say("on", f"{self.on!r}", "a Processor")
             return found
+        if not isinstance(self.name, str) or not self.name:
+            say("name", f"{self.name!r}", "a name")
+            return found
+        if not isinstance(self.priority, Real) or isinstance(self.priority, bool) or self.priority != self.priority:
+            say("priority", f"{self.priority!r}", "a number, the smaller the more urgent")
         ways = [n for n in ("period", "rate", "arrivals", "trigger") if getattr(self, n) is not None]
         if len(ways) != 1:
             say("release", f"{' and '.join(ways) or 'nothing'} given", "one of period, rate, arrivals, trigger")
@@ -132,16 +151,21 @@ class Task:
         for one in self.runs:
             if not isinstance(one, str):
                 say("runs", f"{one!r}", 'the path of a block, as text: ["controller"]')
-        if self.over == "kill" and self.budget is None:
-            say("over", "'kill' without a budget", "budget=")
+        if self.over != "run on" and self.budget is None:
+            say("over", f"{self.over!r} without a budget", "budget=")
+        if self.late != "run on" and self.deadline is None and self.period is None and self.rate is None:
+            say("late", f"{self.late!r} without a deadline", "deadline=")
         for what in ("late", "over"):
             policy = getattr(self, what)
             if policy not in LATE and not isinstance(policy, Degrade):
                 say(what, f"{policy!r}", f"{', '.join(map(repr, LATE))} or Degrade(...)")
-        if not self.cores or not all(isinstance(c, int) and 0 <= c < self.on.cores for c in self.cores):
+            if isinstance(policy, Degrade):
+                found += policy.faults(f"{where}: {what}")
+        counted = isinstance(self.on.cores, int) and self.on.cores > 0  # otherwise the processor says so
+        if counted and (not self.cores or not all(isinstance(c, int) and 0 <= c < self.on.cores for c in self.cores)):
             say("affinity", f"{self.affinity!r}", f"cores 0 to {self.on.cores - 1} of {self.on.name!r}")
-        if self.instances < 1:
-            say("instances", f"{self.instances!r}", "at least 1")
+        if not isinstance(self.instances, int) or self.instances < 1:
+            say("instances", f"{self.instances!r}", "a whole number, at least 1")
         for what, least in (("offset", 0), ("deadline", 1), ("budget", 1), ("execution", 0), ("jitter", 0)):
             value = getattr(self, what)
             if type(value).__module__ == "simdl.space":
@@ -177,14 +201,16 @@ def plain(job: Job) -> Iterator[Instruction]:
 def resume(job: Job, answer: Answer) -> Instruction | None:
     """The next instruction of a job, or None at its end."""
     try:
-        found: Instruction = job.body.send(answer if answer is None or _told(job.body) else None)
-        return found
+        found: Instruction | None = job.body.send(answer if answer is None or _told(job.body) else None)
     except StopIteration:
         return None
     except SimdlError:
         raise
     except Exception as error:
         raise raised(job.where, "its body", error, f"at {job.now} ns", "catch it in the body") from error
+    if found is None:
+        raise LaneError(job.where, f"its body yields None, at {job.now} ns", "an instruction, such as Compute()")
+    return found
 
 
 def _told(body: Any) -> bool:

@@ -93,6 +93,7 @@ class _Sending:
 
     block: str
     of: Link | Frames
+    raises = ()  # no event
 
     def __call__(self, job: Any) -> Iterator[Any]:
         of, last = self.of, None
