@@ -213,8 +213,8 @@ def test_two_numbers_are_read() -> None:
             between(text)
 
 
-def pressed(where: str) -> threading.Thread:
-    """Ctrl-C once the main thread is inside a function."""
+def pressed(where: str, heeded: bool = False) -> threading.Thread:
+    """Ctrl-C once the main thread is inside a function; heeded: and that one has a handler of its own."""
     main = threading.main_thread().ident
     before = signal.getsignal(signal.SIGINT)
 
@@ -222,7 +222,7 @@ def pressed(where: str) -> threading.Thread:
         frame = sys._current_frames().get(main or 0)
         while frame is not None:
             if frame.f_code.co_qualname == where:
-                return signal.getsignal(signal.SIGINT) is not before
+                return not heeded or signal.getsignal(signal.SIGINT) is not before
             frame = frame.f_back
         return False
 
@@ -239,8 +239,23 @@ def pressed(where: str) -> threading.Thread:
 
 @pytest.mark.usefixtures("interrupts")
 def test_ctrl_c_in_training_keeps_the_best_compares_and_says_so(simdl: Any, tmp_path: Path) -> None:
-    thread = pressed("train")
+    thread = pressed("train", heeded=True)
     done = simdl("room", "--period", "30 s", "--out", "a", "--steps", "1000000", code=3)
     thread.join()
     assert "the best was kept" in done.output and "worst/range" in done.output
     assert load_surrogate(tmp_path / "a")[1].stopped == "interrupted"
+
+
+@pytest.mark.usefixtures("interrupts")
+@pytest.mark.parametrize("where", ["monte_carlo", "speeds"])
+def test_ctrl_c_before_and_after_the_training_ends_it_and_keeps_what_was_learnt(
+    simdl: Any, tmp_path: Path, where: str
+) -> None:  # fmt: skip
+    thread = pressed(where)
+    done = simdl("room", *LINEAR, code=3)
+    thread.join()
+    assert "Interrupted" in done.output
+    if where == "speeds":
+        assert load_surrogate(tmp_path / "a")[1].errors == ()
+    else:
+        assert not (tmp_path / "a").exists()
