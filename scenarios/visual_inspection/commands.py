@@ -105,9 +105,10 @@ def train(pictures: int, epochs: int, seed: int, quick: bool, checkpoint: Path |
 
 @click.command()
 @click.option("--seeds", default=3, show_default=True, type=COUNT, help="draws of the labelled pictures")
+@click.option("--scratch", type=COUNT, help="draws for training from scratch, which takes longest  [default: SEEDS]")
 @QUICK
 @OUT
-def transfer(seeds: int, quick: bool, out: Path) -> None:
+def transfer(seeds: int, scratch: int | None, quick: bool, out: Path) -> None:
     """Escape rate of a new part against labelled pictures: table, figure and contact sheet. Four minutes of one core
     for each seed, half a minute with --quick.
 
@@ -115,13 +116,13 @@ def transfer(seeds: int, quick: bool, out: Path) -> None:
     """
     from simdl.scenarios.visual_inspection import parts, sheet, transfer as transfers, transfer_page
 
-    options: dict[str, Any] = {"seeds": seeds}
+    options: dict[str, Any] = {"seeds": seeds, "scratch": scratch}
     if quick:
         options = {"seeds": 1, "labels": (25, 100), "tested": 1024}
     found = transfers.study(kept=out / "points.jsonl", say=click.echo, **options)
     families = range(len(parts.FAMILIES))
     sheet.draw(sheet.pictures(families), families, out / "sheet.png")
-    asked = " --quick" if quick else f" --seeds {seeds}"
+    asked = " --quick" if quick else f" --seeds {seeds}" + (f" --scratch {scratch}" if scratch else "")
     transfer_page.write(found, out, f"{PROGRAM} transfer{asked} --out {out}", versions())
     click.echo(transfer_page.table(found))
     for line in transfer_page.claims(found):

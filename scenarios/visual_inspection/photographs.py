@@ -1,5 +1,6 @@
 """Pictures with labels, taken by the camera of the line: what networks are trained on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -49,38 +50,40 @@ class Studio(Diagram):
     defect = Output(labels=parts.DEFECTS)
     place = Output((2,))
 
-    def __init__(self, families: tuple[int, ...], defective: float) -> None:
+    def __init__(self, families: tuple[int, ...], defective: float, camera: Mapping[str, float]) -> None:
         seen = {"look": Output((parts.LOOK,)), "barrier": Output(), "number": Output(dtype="int64"),
                 "defect": Output(dtype="int64"), "place": Output((2,))}  # fmt: skip
         self.feeder = Process(Feeder(families, defective), outputs=seen)
         self.barrier = Barrier()
         self.barrier.blocked = self.feeder.barrier
-        self.camera = triggered(Camera(), when=self.barrier.broken)
+        self.camera = triggered(Camera(**camera), when=self.barrier.broken)
         self.camera.look, self.camera.number = self.feeder.look, self.feeder.number
         self.camera.speed = SPEED
         self.image, self.defect, self.place = self.camera.image, self.feeder.defect, self.feeder.place
 
 
 def photographs(
-    count: int, families: tuple[int, ...] | int = 0, seed: int = 0, defective: float = 0.5
-) -> tuple[torch.Tensor, torch.Tensor]:
+    count: int, families: tuple[int, ...] | int = 0, seed: int = 0, defective: float = 0.5,
+    camera: Mapping[str, float] | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
     """`count` pictures (count, SIZE, SIZE) uint8 of parts of these families, and their labels (count,) int64.
 
     defective: the part that is not ok; the kinds of defects are equally frequent. The same seed gives the same
-    pictures, and more of them begin with those of fewer.
+    pictures, and more of them begin with those of fewer. camera: settings of the `Camera`, such as {"reading": 0.01}.
     """
-    images, labels, _ = located(count, families, seed, defective)
+    images, labels, _ = located(count, families, seed, defective, camera)
     return images, labels
 
 
 def located(
-    count: int, families: tuple[int, ...] | int = 0, seed: int = 0, defective: float = 0.5
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    count: int, families: tuple[int, ...] | int = 0, seed: int = 0, defective: float = 0.5,
+    camera: Mapping[str, float] | None = None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
     """`photographs`, and where the defects are (count, 2): x and y from -1 to 1, NaN where there is none."""
     some = (families,) if isinstance(families, int) else tuple(families)
     rounds = -(-count // LANES)
     run = simulate(
-        Studio(some, defective), until=rounds * PERIOD, lanes=LANES, every=PERIOD, seed=seed,
+        Studio(some, defective, camera or {}), until=rounds * PERIOD, lanes=LANES, every=PERIOD, seed=seed,
         record=["image", "defect", "place"], dtype=torch.float32,
         strict=True,
     )  # fmt: skip

@@ -74,8 +74,9 @@ def svm_on_logits(images: Tensor, labels: Tensor, seed: int) -> Doubt:
     return _machine(images, labels, lambda known, pictures: known(pictures))
 
 
+SCRATCH = "from scratch"
 METHODS: dict[str, Callable[[Tensor, Tensor, int], Doubt]] = {
-    "from scratch": from_scratch, "fine-tuned": fine_tuned, "SVM on features": svm_on_features,
+    SCRATCH: from_scratch, "fine-tuned": fine_tuned, "SVM on features": svm_on_features,
     "SVM on logits": svm_on_logits,
 }  # fmt: skip
 
@@ -120,9 +121,11 @@ class Transfer:
 def study(
     labels: Sequence[int] = LABELS, seeds: int = SEEDS, tested: int = TESTED, methods: Sequence[str] = tuple(METHODS),
     kept: Path | None = None, say: Callable[[str], None] = print, progress: bool | None = None,
+    scratch: int | None = None,
 ) -> Transfer:  # fmt: skip
     """Train every method on every number of labelled pictures of the new part, `seeds` times on other pictures.
 
+    scratch: how many times from scratch, which takes most of the time; by default as often.
     All are judged on the same fresh pictures, half of them defective, at REJECTS false rejects. kept: a file of JSON
     lines to which every number goes when it is found; the same call after an interruption goes on behind the last.
     Raises DataError when the file is of another network or another test.
@@ -132,10 +135,11 @@ def study(
     untrained = judging.escape(recipe.doubts(_known(), images), truth)
     say(f"the inspector of the other parts, as it is: {100 * untrained:.2f} % escape")
     found = {(method, n, seed): rate for method, n, seed, rate in journal.rows}
-    with progress_bar("transfer", seeds * len(labels) * len(methods), progress) as bar:
+    times = {method: seeds if scratch is None or method != SCRATCH else min(scratch, seeds) for method in methods}
+    with progress_bar("transfer", sum(times.values()) * len(labels), progress) as bar:
         for seed in range(seeds):
             pictures, defects = photographs(max(labels), NEW, seed=100 + seed)
-            for n, method in product(labels, methods):
+            for n, method in product(labels, [method for method in methods if seed < times[method]]):
                 if (method, n, seed) not in found:
                     doubt = METHODS[method](pictures[:n], defects[:n], seed)
                     rate = found[method, n, seed] = judging.escape(doubt(images), truth)
@@ -143,7 +147,8 @@ def study(
                     say(f"seed {seed}, {method}, {n} labels: {100 * rate:.2f} % escape")
                 bar.advance()
     points = tuple(
-        Point(method, n, tuple(found[method, n, seed] for seed in range(seeds))) for method in methods for n in labels
+        Point(method, n, tuple(found[method, n, seed] for seed in range(times[method])))
+        for method, n in product(methods, labels)
     )
     return Transfer(points, untrained, int((truth != OK).sum()))
 

@@ -21,11 +21,17 @@ def methods(found: Transfer) -> list[str]:
 def table(found: Transfer) -> str:
     """Medians and ranges, %, as Markdown."""
     names = methods(found)
-    lines = ["| labels | " + " | ".join(names) + " |", "|---:|" + "---:|" * len(names)]
+    heads = [f"{name} ({_draws(found, name)})" for name in names]
+    lines = ["| labels | " + " | ".join(heads) + " |", "|---:|" + "---:|" * len(names)]
     for row in zip(*(found.of(name) for name in names)):
         cells = [f"{100 * p.median:.1f} ({100 * min(p.escapes):.1f}–{100 * max(p.escapes):.1f})" for p in row]
         lines.append(f"| {row[0].labels} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _draws(found: Transfer, name: str) -> str:
+    count = len(found.of(name)[0].escapes)
+    return "1 draw" if count == 1 else f"{count} draws"
 
 
 def claims(found: Transfer) -> list[str]:
@@ -77,10 +83,9 @@ def write(found: Transfer, folder: Path, command: str, versions: Sequence[str]) 
     """README.md and transfer.png."""
     folder.mkdir(parents=True, exist_ok=True)
     figure(found, folder / "transfer.png")
-    seeds = len(found.points[0].escapes)
     text = ["# A new part on the line", "", "![escape rate against labels](transfer.png)", "",
             f"Escape rate, %, at {100 * judging.REJECTS:.0f} % false rejects, on {found.tested} defective brackets: "
-            f"median (least–largest) of {seeds} draws of the labelled pictures. The backbone was trained on the other "
+            f"median (least–largest) of draws of the labelled pictures. The backbone was trained on the other "
             "parts; it has never seen a bracket.", "",
             table(found), "",
             f"The inspector of the other parts as it is, without a label: {100 * found.untrained:.1f} %.", "",
@@ -90,8 +95,8 @@ def write(found: Transfer, folder: Path, command: str, versions: Sequence[str]) 
             f"alone; from scratch sees up to {SEEN:,} pictures, fine-tuned far fewer. Two reasons of the factor: the "
             "other parts share their defects with the new one, and the backbone was taught where defects are, which "
             "pictures labelled by hand do not say.", "",
-            "With few labels a new model on the features does worse than the inspector as it is, whose head already "
-            "knows the defects.", "",
+            "The two support vector machines see the same inspector: its 128 features, or the five logits in which its "
+            "head sums them up. With few labels the features are too many, and what the head knows of defects is lost.", "",
             "![pictures](sheet.png)", "",
             f"Made by `{command}` with {', '.join(versions)}.", ""]  # fmt: skip
     (folder / "README.md").write_text("\n".join(text), encoding="utf-8")
