@@ -94,9 +94,10 @@ def write(found: Transfer, folder: Path, command: str, versions: Sequence[str]) 
             "From scratch and fine-tuned are the same network with the same eight-fold mirroring, trained on verdicts "
             f"alone; from scratch sees up to {SEEN:,} pictures, fine-tuned far fewer. Two reasons of the factor: the "
             "other parts share their defects with the new one, and the backbone was taught where defects are, which "
-            "pictures labelled by hand do not say.", "",
-            "The two support vector machines see the same inspector: its 128 features, or the five logits in which its "
-            "head sums them up. With few labels the features are too many, and what the head knows of defects is lost.", "",
+            "pictures labelled by hand do not say. The factor is read where training from scratch has reached the same "
+            "escape rate; that it is poor with few labels, where simpler models do better, does not enter.", "",
+            "The two support vector machines see the same inspector: its 128 features, or the five logits in which "
+            "its head sums them up. With few labels the features are too many, and what the head knows is lost.", "",
             "![pictures](sheet.png)", "",
             f"Made by `{command}` with {', '.join(versions)}.", ""]  # fmt: skip
     (folder / "README.md").write_text("\n".join(text), encoding="utf-8")
