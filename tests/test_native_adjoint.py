@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -206,6 +210,7 @@ class Case:
 
 
 STEP = RK4(max_step=0.005)
+LONG = 40.0  # s: the way back takes many times the tenth of a second after which it is left
 CASES = {
     "cart-pole": Case(
         Balance,
@@ -438,6 +443,46 @@ def test_optimisation_of_the_compiler_does_not_change_a_bit(monkeypatch: pytest.
         monkeypatch.setattr(f"simdl.engine.native.{module}.load", load)
     _, fully, _ = gradients(case, case.model(), "native")
     assert all(torch.equal(lightly[key], fully[key]) for key in fully)
+
+
+def balanced(until: float) -> tuple[Tensor, list[Tensor]]:
+    """A loss of a hundred lanes, and what it depends on."""
+    model, start = Balance(), ramp(0.1, 0.2, 100).requires_grad_()
+    run = simulate(model, until, set={"plant.theta": start}, grad=True, engine="native", threads=1, solver=STEP,
+                   record=["plant.theta"], every=0.5)  # fmt: skip
+    assert run.engine == "native"
+    return run["plant.theta"].values.sin().sum(), [start, *model.net.module.parameters()]
+
+
+@contextmanager
+def signalled() -> Iterator[None]:
+    """SIGINT comes a tenth of a second after the beginning."""
+    timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    yield
+    timer.join()
+
+
+def test_ctrl_c_in_a_backward_pass_is_raised_and_the_next_pass_is_whole(interrupts: None) -> None:
+    """The signal comes while a pass of seconds runs in C."""
+    whole = torch.autograd.grad(*balanced(1.0))
+    loss, weights = balanced(LONG)
+    with signalled(), pytest.raises(KeyboardInterrupt):
+        torch.autograd.grad(loss, weights)
+    again = torch.autograd.grad(*balanced(1.0))
+    assert all(torch.equal(one, other) for one, other in zip(whole, again, strict=True))
+
+
+def test_a_handler_that_goes_on_changes_no_bit_of_a_gradient(interrupts: None) -> None:
+    """As that of a training, which ends after its batch: the pass that was left is done again."""
+    heard: list[int] = []
+    loss, weights = balanced(LONG)
+    whole = torch.autograd.grad(loss, weights, retain_graph=True)
+    signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    with signalled():
+        again = torch.autograd.grad(loss, weights)
+    assert heard == [signal.SIGINT]
+    assert all(torch.equal(one, other) for one, other in zip(whole, again, strict=True))
 
 
 def test_threads_do_not_change_a_bit() -> None:
