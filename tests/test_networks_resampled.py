@@ -112,7 +112,7 @@ def test_of_straight_inputs_it_says_what_the_network_says_at_its_own_rate(loop: 
     np.testing.assert_allclose(y[0].numpy(), exact[last], rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("loop", ["5 ms", "15 ms", "30 ms", "50 ms", "100 ms"])
+@pytest.mark.parametrize("loop", ["15 ms", "50 ms", "100 ms"])
 def test_held_inputs_are_those_that_the_network_reads_of_a_slower_block(loop: str) -> None:
     source = Sine(frequency=1.7)
     net = Fed(source, MAKE(a_gru(), period=loop, between="hold"))
@@ -167,7 +167,7 @@ def test_an_lstm_at_twice_its_rate_is_far_off_and_with_its_own_samples_near() ->
     assert off[0] > 0.1 and off[1] < 0.01
 
 
-@pytest.mark.parametrize("loop", [20, 40, 80])
+@pytest.mark.parametrize("loop", [20, 80])
 def test_lines_are_off_by_what_interpolation_is(loop: int) -> None:
     """At most T^2 / 8 of the second derivative, times what the filter makes of it: 0.4 / (1 - 0.7) + 0.2."""
     source, frequency = Sine(frequency=0.4), 2 * np.pi * 0.4
@@ -180,7 +180,7 @@ def test_lines_are_off_by_what_interpolation_is(loop: int) -> None:
     assert off["linear"] <= most < off["hold"]
 
 
-@pytest.mark.parametrize("loop", ["7 ms", "20 ms", "50 ms", "200 ms"])
+@pytest.mark.parametrize("loop", ["7 ms", "50 ms", "200 ms"])
 def test_both_engines_agree(loop: str) -> None:
     lanes = {"source.frequency": torch.tensor([0.3, 1.1, 2.0])}
     options: dict[str, Any] = {"every": 0.1, "record": ["net.y", "net.h"], "set": lanes}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
@@ -20,7 +21,7 @@ from simdl.blocks import PI
 from simdl.cli.program import program
 from simdl.cli.surrogate import between
 from simdl.errors import ModelError, NetworkError
-from simdl.surrogate import Surrogate, load_surrogate, place, surrogate
+from simdl.surrogate import Difference, Surrogate, load_surrogate, place, save_surrogate, surrogate
 from tests.study import STUDY
 from tests.test_surrogate import Heated, Lag, Loop, linear
 
@@ -54,6 +55,15 @@ def test_a_card_tells_what_was_excited(tmp_path: Path) -> None:
     assert (u.name, u.key, x.name, x.key, x.index) == ("u", "plant.u", "x", "plant.x", None)
     assert u.low < u.mean < u.high and x.std > 0
     assert card.clock.numerator == 10**8 and card.stopped == "steps"
+
+
+def test_a_card_can_hold_what_left_all_bounds(tmp_path: Path) -> None:
+    found = linear(Loop(), "plant")
+    lost = Difference("y", "", math.nan, math.inf, 1.0, -1)
+    card = save_surrogate(tmp_path, found.network, found.card.compared([lost]))
+    assert load_surrogate(tmp_path)[1] == card and card.errors[0].model_dump() == {
+        "path": "y", "unit": "", "rms": None, "worst": None, "range": 1.0,
+    }  # fmt: skip
 
 
 class Other(Diagram):
@@ -159,6 +169,7 @@ def test_a_room_is_learnt_exactly_and_kept(simdl: Any, tmp_path: Path) -> None:
     said = json.loads(done.stdout)
     assert said["worst"] < 1e-6 and said["code"] == 0  # T(k+1) = a T(k) + b P(k) + c: linear
     assert {one["path"] for one in said["signals"]} >= {"room.heat", "room.temperature", "estimate"}
+    assert said["stable"] > 0 and said["failed"] == [0, 0]
     assert [one["engine"] for one in said["speeds"]] == ["torch"] and said["speeds"][0]["surrogate"] > 0
     assert (tmp_path / "a" / "surrogate.png").read_bytes().startswith(b"\x89PNG")
     _, card = load_surrogate(tmp_path / "a")

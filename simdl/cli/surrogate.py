@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -172,15 +173,14 @@ def _excitations(given: Mapping[str, tuple[float, float]], every: Any, hold: Any
 
 
 def _facts(found: Surrogate) -> dict[str, Any]:
-    """The table as JSON; what is not a number is null."""
+    """The table as JSON; what is not a finite number is null."""
 
     def plain(values: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: None if isinstance(v, float) and v != v else v for key, v in values.items()}
+        return {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in values.items()}
 
     signals: Sequence[Any] = [{**vars(one), "relative": one.relative(one.worst)} for one in found.differences]
     return {
-        "worst": found.worst, "signals": [plain(one) for one in signals],
+        **plain({"worst": found.worst, "stable": found.free_run.stable}), "signals": [plain(one) for one in signals],
         "speeds": [plain({**vars(one), "gain": one.gain if not one.why else None}) for one in found.speeds],
-        "stable": found.free_run.stable, "stopped": found.training.stopped,
-        "failed": [len(run.status) for run in (found.original, found.run)],
+        "stopped": found.training.stopped, "failed": [len(run.status) for run in (found.original, found.run)],
     }  # fmt: skip

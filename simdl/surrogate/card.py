@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -53,18 +54,19 @@ class Signal(Strict):
 
 
 class Error(Strict):
-    """How far a signal of the loop was off on unseen lanes: see `Difference`."""
+    """How far a signal of the loop was off on unseen lanes: see `Difference`; None where all lanes failed."""
 
     path: str
     unit: str
-    rms: float
-    worst: float
-    range: float
+    rms: float | None
+    worst: float | None
+    range: float | None
 
 
 class SurrogateCard(Strict):
     """What a surrogate stands for, and how it was made. model: the scenario it was learnt from; best, linear: errors of
-    free runs relative to standard deviations; errors: in the closed loop, empty before it was compared."""
+    free runs relative to standard deviations, None where they left all bounds; errors: in the closed loop, empty before
+    it was compared."""
 
     format: Literal["simdl-surrogate-1"] = "simdl-surrogate-1"
     model: str = Field(default="", max_length=1000)
@@ -76,8 +78,8 @@ class SurrogateCard(Strict):
     states: tuple[Signal, ...] = Field(min_length=1, max_length=10_000)
     inputs: tuple[Signal, ...] = Field(max_length=10_000)
     outputs: tuple[Signal, ...] = Field(max_length=10_000)
-    best: float
-    linear: float
+    best: float | None
+    linear: float | None
     seconds: float
     lanes: int
     samples: int
@@ -108,7 +110,7 @@ class SurrogateCard(Strict):
                           low=float(values.min()), high=float(values.max()), initial=first)  # fmt: skip
 
         kept = ("best", "linear", "seconds", "lanes", "samples", "stopped")
-        learnt = {name: getattr(training, name) for name in kept}
+        learnt = {name: _finite(getattr(training, name)) for name in kept}
         return cls(
             path=part.path, sample_time_ns=clock.numerator, sample_time_divisor=clock.denominator, through=part.through,
             hidden=tuple(hidden), states=tuple(signal(one, True) for one in part.states),
@@ -135,7 +137,7 @@ class SurrogateCard(Strict):
 
     def compared(self, differences: Sequence[Difference]) -> SurrogateCard:
         """With the errors in the closed loop."""
-        errors = tuple(Error(**{name: getattr(one, name) for name in Error.model_fields}) for one in differences)
+        errors = tuple(Error(**{n: _finite(getattr(one, n)) for n in Error.model_fields}) for one in differences)
         return self.model_copy(update={"errors": errors})
 
     def __str__(self) -> str:
@@ -215,6 +217,11 @@ def place(diagram: Diagram, folder: str | Path) -> Diagram:
         raise ModelError(where, f"nothing drives its input {missing[0]}", "what drove it when it was learnt")
     full = replace(part, outputs=tuple(one.element for one in card.outputs))
     return replaced(diagram, model, full, network)
+
+
+def _finite(value: Any) -> Any:
+    """What JSON can hold."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _parts(f: nn.Module, g: nn.Module | None) -> nn.ModuleDict:
