@@ -231,9 +231,9 @@ class Graph:
             elif region.node is not None and region.signal in self.smooth and region.kind != "enabled":
                 warnings.warn(
                     f"{region.path}: {region.kind} when {region.signal}, which changes at times of its lane's own (of "
-                    "a process, a job or a hit) and is read at the instants that all lanes share: an edge counts at the "
-                    "next one, and a pulse between two of them is never seen. Trigger by a crossing, or name the clock "
-                    'at which it is read, as in triggered(block, when=..., period="10 ms").', stacklevel=2,
+                    "a process, a job or a hit) and is read at the instants that all lanes share: an edge counts at "
+                    "the next one, and a pulse between two of them is never seen. Trigger by a crossing, or name the "
+                    'clock at which it is read, as in triggered(block, when=..., period="10 ms").', stacklevel=2,
                 )  # fmt: skip
 
     def _lane_held(self, key: str) -> bool:
