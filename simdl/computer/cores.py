@@ -136,6 +136,8 @@ class Cores:
         if core.last is not job:
             core.switch = self.switch
         core.last = job
+        if job.remaining and self._over(job):
+            return
         if core.switch or job.remaining:
             self._time(core)
         else:
@@ -160,10 +162,10 @@ class Cores:
         assert job is not None
         self._count(core)
         core.timer = None
-        if job.budget_left == 0 and not job.overrun and self.kernel.overrun(job):
-            return
         if job.remaining == 0:
             self.kernel.progress(job)
+        elif self._over(job):
+            return
         elif self.quantum and core.left == 0 and len(self.ready) > 1:
             self.stop(core)
             job.turn = self.turns
@@ -182,10 +184,13 @@ class Cores:
         core = job.core
         assert core is not None
         core.since = self.kernel.now
-        if job.budget_left == 0 and not job.overrun and self.kernel.overrun(job):
-            return True
-        self._time(core)
+        if not self._over(job):
+            self._time(core)
         return True
+
+    def _over(self, job: Job) -> bool:
+        """Whether a job that has used its budget, and needs more, is over with it."""
+        return job.budget_left == 0 and not job.overrun and self.kernel.overrun(job)
 
     def dispatch(self) -> None:
         """Give the cores to the jobs that should have them now."""

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from simdl.block import Block
-from simdl.clock import FOREVER, SECOND, Duration, nanoseconds
+from simdl.clock import SECOND, Duration, nanoseconds
+from simdl.computer.environment import Environment
 from simdl.computer.history import History, Look, Shown, plain, stepped
 from simdl.computer.raised import raised
 from simdl.declarations import Input, Output, Param, State
@@ -88,7 +89,7 @@ class _Lane:
 
     def __init__(self, block: Process, lane: int, seed: int) -> None:
         self.block, self.where = block, f"{block}: lane {lane}"
-        self.env = simpy.Environment()
+        self.env = Environment()
         key = stream_key(seed, f"{block.stream or block.path}.process")
         random = np.random.Generator(np.random.Philox(key=[key % 2**64, lane % 2**64]))
         self.ports = Ports(self.env, block._inputs, block._first, random, self.where, block._every > 0)
@@ -104,24 +105,17 @@ class _Lane:
                 made = block._begin(env, ports)
                 if inspect.isgenerator(made):
                     env.process(cast(Any, made))
-            if _ns(env.peek()) > ns and env.now < ns / SECOND:  # woken to look at inputs
-                env.run(until=ns / SECOND)
-            while _ns(env.peek()) <= ns or ports._look():
-                env.step()
+            env.advance(ns, ports._look, self.where)
         except RunError:
             raise
         except Exception as error:
             when = f"at t = {ns / SECOND:g} s"
             raise raised(self.where, "its process", error, when, "catch it in the process") from error
         outputs = tuple(ports._outputs[name] for name in block._outputs)
-        later = _ns(env.peek())
+        later = env.due
         if block._every:
             later = min(later, ns - ns % block._every + block._every)
         return outputs, later
-
-
-def _ns(time: float) -> int:
-    return FOREVER if math.isinf(time) else round(time * SECOND)
 
 
 class Process(Block):
@@ -131,10 +125,10 @@ class Process(Block):
     resources with `env.process(...)`; env is a `simpy.Environment` in seconds. inputs, outputs: names, or declarations
     by name. every: wake also at multiples of this time, so that `ports.wait(condition)` sees inputs that change.
 
-    The block is evaluated at the times of its own events, rounded to whole ns, and its outputs are held between. It
-    runs in the torch engine. After a reset of its lane the process begins again, at env.now = 0. A snapshot holds the
-    number of an entry in the history of what a lane has read: restoring one runs the process again from the start on
-    what was read, which takes as long as its events take.
+    The block is evaluated at the times of its own events, and its outputs are held between. Delays are rounded to whole
+    ns one by one, so that times do not drift. It runs in the torch engine. After a reset of its lane the process begins
+    again, at env.now = 0. A snapshot holds the number of an entry in the history of what a lane has read: restoring one
+    runs the process again from the start on what was read, which takes as long as its events take.
     A lane whose process raises, or drives an output to what is not finite, fails with the cause; the others go on.
 
     >>> def machine(env, ports):

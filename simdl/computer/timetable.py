@@ -130,7 +130,7 @@ class Timetables:
         return {**found, "write_begin": _first(none), "write_waits": nothing, "written": nothing}
 
     def _rows(self, name: str, schedule: Accessed, lane: int) -> dict[str, Times]:
-        reads, writes, source = checked(schedule.accesses(name), name)
+        reads, writes, source = checked(schedule.accesses(name), name, name not in self.immediate)
         jobs, shown = self.lengths[name]
         where = f"{name}: lane {lane}"
         if len(reads) > jobs or len(writes) > shown:
@@ -145,19 +145,20 @@ class Timetables:
         if in_flight(reads, writes, source) > self.pending[name]:
             found_text = f"{in_flight(reads, writes, source)} jobs under way at once, and room for {self.pending[name]}"
             raise LaneError(where, found_text, "fewer", "on(diagram, pending=...)")
-        if bool((writes == reads[source]).any()):
-            raise LaneError(where, "a job that takes no time among others that do", "at least 1 ns for every job")
         which = np.full(shown, NEVER, dtype=np.int64)
         which[: len(source)] = source
         return {**found, "write_begin": _first(writes), "write_waits": _waits(writes, shown), "written": which}
 
 
-def checked(accesses: tuple[Times, Times, Times], name: str) -> tuple[Times, Times, Times]:
-    """Reads, writes and sources in order of time; of several writes at one time the last is kept."""
+def checked(accesses: tuple[Times, Times, Times], name: str, apart: bool = False) -> tuple[Times, Times, Times]:
+    """Reads, writes and sources in order of time; of several writes at one time the last is kept.
+
+    apart: what is written as it is read is shown 1 ns later, as among jobs that take time."""
     reads, writes, source = (np.asarray(one, dtype=np.int64) for one in accesses)
     if bool((np.diff(reads) <= 0).any()):
         raise RunError(name, "two jobs that read at one time", "one job after the other",
                        "a block is run by one task, once in a job")  # fmt: skip
+    writes = np.where(writes == reads[source], writes + 1, writes) if apart and len(writes) else writes
     order = np.argsort(writes, kind="stable")
     writes, source = writes[order], source[order]
     last = np.append(np.diff(writes) > 0, True)[: len(writes)]
