@@ -119,19 +119,24 @@ def test_a_rate_has_the_bounds_of_clopper_and_pearson() -> None:
 
 
 def test_an_interrupted_study_goes_on(points: list[Point], tmp_path: Path) -> None:
-    class Stop(dict[str, float]):
-        """A machine at which somebody presses Ctrl-C."""
+    class Stop(float):
+        """A delay at which somebody presses Ctrl-C."""
 
-        def get(self, *name: object) -> float:
+        def __ge__(self, other: object) -> bool:
             raise KeyboardInterrupt
 
     kept, (first, *rest) = tmp_path / "points.jsonl", SMALL["constant delay"]
-    stopped = {"constant delay": (first, Stop(rest[0]), *rest[1:])}
+    stopped = {"constant delay": (first, {**STILL, "sensing": Stop(0.06)}, *rest[1:])}
     with pytest.raises(KeyboardInterrupt, match=r"1 of 3 points are measured and kept in .*; the same command goes on"):
         study(LANES, SEED, kept, stopped, shown=False)
     assert len(kept.read_text().splitlines()) == 1
     again = study(LANES, SEED, kept, {"constant delay": (first, rest[0])}, shown=False)
     assert again == points[:2] and len(kept.read_text().splitlines()) == 2
+
+
+def test_processes_measure_the_same_points(points: list[Point]) -> None:
+    few = {"constant delay": SMALL["constant delay"][:2]}
+    assert study(LANES, SEED, series=few, shown=False, workers=2) == points[:2]
 
 
 def test_what_is_kept_is_read_and_not_measured_again(points: list[Point], kept: Path) -> None:
@@ -167,6 +172,7 @@ def test_the_page_says_what_fell_and_how_sure_it_is(points: list[Point], tmp_pat
         (["--lanes", "0", "--out", "new"], "0 is not in the range"),
         (["--lanes", "many", "--out", "new"], "not a valid integer"),
         (["--seed", "-1", "--out", "new"], "-1 is not in the range"),
+        (["--workers", "0", "--out", "new"], "0 is not in the range"),
         (["--lane", "3", "--out", "new"], "No such option"),
         (["--out", "file"], "is a file"),
         ([], "Missing option '--out'"),

@@ -15,15 +15,23 @@ SEED = click.option("--seed", type=click.IntRange(min=0), default=0, show_defaul
 OUT = click.Path(file_okay=False, path_type=Path)
 
 
+class Refused(click.ClickException):
+    exit_code = 2
+
+
+class Interrupted(click.ClickException):
+    exit_code = 3
+
+
 @contextmanager
 def _told() -> Iterator[None]:
-    """Errors as words, with the exit codes of `simdl`: 2 for what cannot be done, 3 for what was interrupted."""
+    """Errors as words, with the exit codes of `simdl`."""
     try:
         yield
-    except (simdl.SimdlError, KeyboardInterrupt) as error:
-        said = click.ClickException(str(error) or "interrupted")
-        said.exit_code = 3 if isinstance(error, KeyboardInterrupt) else 2
-        raise said from error
+    except simdl.SimdlError as error:
+        raise Refused(str(error)) from error
+    except KeyboardInterrupt as stop:
+        raise Interrupted(str(stop) or "interrupted") from stop
 
 
 @click.group()
@@ -34,12 +42,13 @@ def main() -> None:
 @main.command("study")
 @click.option("--lanes", type=click.IntRange(min=1), default=100, show_default=True, help="at each point")
 @SEED
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="processes")
 @click.option("--out", type=OUT, required=True, help="the folder of the table and the figure")
-def _study(lanes: int, seed: int, out: Path) -> None:
+def _study(lanes: int, seed: int, workers: int, out: Path) -> None:
     """Sweep load, delay and jitter: table and figure. An interrupted study goes on where it was (points.jsonl)."""
     with _told():
         out.mkdir(parents=True, exist_ok=True)
-        found = study.study(lanes, seed, kept=out / "points.jsonl")
+        found = study.study(lanes, seed, kept=out / "points.jsonl", workers=workers)
         command = f"python -m simdl.scenarios.latency_budget study --lanes {lanes} --seed {seed} --out {out}"
         versions = [f"simdl {simdl.__version__}", f"torch {torch.__version__}", f"Python {platform.python_version()}"]
         page.write(found, out, command, versions)

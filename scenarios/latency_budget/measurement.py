@@ -19,10 +19,7 @@ SHARD = 64  # lanes at once
 
 
 class Watched(Computer):
-    """A computer that computes the schedule of a lane once, and keeps the response times, s, of its control task.
-
-    Its tables are of one size, whatever the load, so that the loop is compiled once for all computers.
-    """
+    """A computer that computes the schedule of a lane once, and keeps the response times, s, of its control task."""
 
     def __init__(self, computer: Computer) -> None:
         super().__init__(computer.tasks)
@@ -36,9 +33,6 @@ class Watched(Computer):
             # What a diagram asks for is small, and the jobs of thousands of lanes are not.
             self._known[until, seed, lane] = replace(found, jobs=(), cores={}, accelerators={})
         return self._known[until, seed, lane]
-
-    def on(self, diagram: Any, horizon: Any = None, **settings: Any) -> Any:
-        return super().on(diagram, horizon, **{"most": 700, "pending": 9, **settings})
 
 
 @dataclass(frozen=True)

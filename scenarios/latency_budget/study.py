@@ -2,14 +2,20 @@
 
 import json
 import math
-from collections.abc import Mapping
+import multiprocessing
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from simdl import UsageError
 from simdl.progress import progress
-from simdl.scenarios.latency_budget.measurement import Point, costs, measure
+from simdl.scenarios.latency_budget.measurement import Numbers, Point, costs, measure
 
 LOADS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75)
 DELAYS = (0.0, 0.02, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.1)
@@ -23,12 +29,14 @@ SERIES: Mapping[str, tuple[Mapping[str, Any], ...]] = {
 
 
 def study(
-    lanes: int, seed: int = 0, kept: Path | None = None, series: Mapping[str, Any] = SERIES, shown: bool | None = None
-) -> list[Point]:
+    lanes: int, seed: int = 0, kept: Path | None = None, series: Mapping[str, Any] = SERIES, shown: bool | None = None,
+    workers: int = 1,
+) -> list[Point]:  # fmt: skip
     """The points of all series, each over the same lanes and noise.
 
     kept: a file to which points are written as they are found; those in it are not measured again. Raises UsageError
     when it is of other lanes or another seed, and KeyboardInterrupt with what is done. shown: the progress bar.
+    workers: processes, each with points of its own.
     """
     points = _read(kept, lanes, seed) if kept is not None and kept.exists() else []
     known = {(point.series, json.dumps(point.given)) for point in points}
@@ -36,15 +44,14 @@ def study(
     left = [(name, given) for name, given in wanted if (name, json.dumps(given)) not in known]
     try:
         with progress("latency_budget", len(left) * lanes, shown, "lanes") as bar:
-            undelayed = costs(None, lanes, seed)[1] if left else None
-            for name, given in left:
-                bar.note(f"{name}: load {given.get('load', 0):g}, delay {1e3 * given.get('sensing', 0):g} ms")
-                assert undelayed is not None
-                points.append(measure(name, given, lanes, seed, undelayed))
+            undelayed = costs(None, lanes, seed)[1] if left else np.zeros(lanes)
+            for point in _measured(left, lanes, seed, undelayed, workers):
+                points.append(point)
                 if kept is not None:
                     with kept.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(_plain(asdict(points[-1]))) + "\n")
+                        file.write(json.dumps(_plain(asdict(point))) + "\n")
                 bar.advance(lanes)
+                bar.note(f"latency_budget: {len(points)} of {len(wanted)} points")
     except KeyboardInterrupt as stop:
         where = f" and kept in {kept}; the same command goes on" if kept is not None else ""
         raise KeyboardInterrupt(f"{len(points)} of {len(wanted)} points are measured{where}") from stop
@@ -53,6 +60,28 @@ def study(
         (point for point in points if (point.series, json.dumps(point.given)) in order),
         key=lambda point: order[point.series, json.dumps(point.given)],
     )
+
+
+def _measured(
+    left: Sequence[tuple[str, Mapping[str, Any]]], lanes: int, seed: int, undelayed: Numbers, workers: int
+) -> Iterator[Point]:
+    if workers == 1 or len(left) < 2:
+        yield from (measure(name, given, lanes, seed, undelayed) for name, given in left)
+        return
+    context = multiprocessing.get_context("spawn")  # forking after torch has started threads hangs
+    with ProcessPoolExecutor(min(workers, len(left)), context, _begin) as pool:
+        jobs = [pool.submit(measure, name, given, lanes, seed, undelayed) for name, given in left]
+        try:
+            for job in as_completed(jobs):
+                yield job.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _begin() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and cancels what has not begun
+    torch.set_num_threads(1)
 
 
 def _plain(value: Any) -> Any:
