@@ -32,7 +32,7 @@ def transfer(bits: int, rate: int) -> int:
 @dataclass(eq=False)
 class Message:
     """A message; times in ns. captured: when what it carries was read; begin, end: of its transfer; arrivals: one for
-    each copy, none when it was lost."""
+    each copy, none when it was lost. newest: as in Send; stale: how many of the copies were dropped for it."""
 
     block: str
     bits: int
@@ -43,6 +43,8 @@ class Message:
     captured: int
     which: int
     job: Job
+    newest: bool = False
+    stale: int = 0
     time: int = 0
     begin: int | None = None
     end: int | None = None
@@ -93,7 +95,7 @@ class Line:
             raise RunError(self.name, f"{send.bits} bits of {send.block!r}", "at least 0")
         identifier = job.priority if send.identifier is None else send.identifier
         message = Message(send.block, send.bits, job.task.on.name, identifier, send.to, kernel.now,
-                          kernel.reads[send.block][which], which, job)  # fmt: skip
+                          kernel.reads[send.block][which], which, job, send.newest)  # fmt: skip
         if job.silent:
             return
         message.time = self.time(message, send)
@@ -138,7 +140,10 @@ class Line:
         self._arrive(timer.of)
 
     def _arrive(self, message: Message) -> None:
-        if self.kernel.publish(message.job, message.block, message.which):
+        shown = self.kernel.writes.get(message.block) if message.newest else None
+        if shown and shown[-1][1] >= message.which:
+            message.stale += 1
+        elif self.kernel.publish(message.job, message.block, message.which):
             self.kernel.happen(message.block)
 
 

@@ -65,7 +65,8 @@ class Send:
     """Send what a block computed at this job's last read; it is shown when the message arrives. The job goes on.
 
     bits: of payload. identifier: CAN's, the smaller wins (the task's priority when not given). to: the receiving port
-    of a switch. data: the payload's bytes, where a bus counts stuff bits exactly.
+    of a switch. data: the payload's bytes, where a bus counts stuff bits exactly. newest: its receiver drops it, and
+    each copy of it, where what is shown was read as late or later, as one that looks at sequence numbers does.
     """
 
     bus: Bus
@@ -74,6 +75,7 @@ class Send:
     identifier: int | None = None
     to: str = ""
     data: bytes | None = None
+    newest: bool = False
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,8 @@ class Link:
     another link whose message arrives). With delta= it is looked at every period, and sent when it is by delta or more
     away from what was sent last; that needs the values, so such a run is live. initial: shown before the first message.
     sender: the name of the sending node (a slot's in TDMA), or its Processor, whose clock then counts.
-    bits, identifier, to: as in Send; identifiers are the places in the list of links when none is given.
+    bits, identifier, to: as in Send; identifiers are the places in the list of links when none is given. newest: a
+    message that was overtaken, or arrives again, is dropped; otherwise whatever arrives is shown.
     """
 
     wire: str
@@ -80,6 +81,7 @@ class Link:
     sender: str | Processor = ""
     to: str = ""
     initial: Any = 0.0
+    newest: bool = True
 
     @property
     def block(self) -> str:
@@ -97,7 +99,8 @@ class _Sending:
 
     def __call__(self, job: Any) -> Iterator[Any]:
         of, last = self.of, None
-        send = Send(of.bus, self.block, of.bits, of.identifier, of.to)
+        newest = isinstance(of, Link) and of.newest
+        send = Send(of.bus, self.block, of.bits, of.identifier, of.to, newest=newest)
         if not isinstance(of, Link) or of.delta is None:
             yield Read(self.block)
             yield send
