@@ -19,6 +19,7 @@ from simdl.computer.analysis import (
 )
 from simdl.errors import ModelError
 
+MS = 1_000_000
 
 def test_published_response_times_of_fixed_priorities():
     """Burns & Wellings: (7, 3), (12, 3), (20, 5) gives 3, 6, 20; (20, 5), (40, 10), (80, 40) gives 5, 15, 80."""
@@ -134,3 +135,30 @@ def test_what_has_no_bound_is_refused():
     tasks = [Task("a", cpu, period="5 ms", priority=1, execution="2 ms"),
              Task("b", cpu, period="7 ms", priority=2, execution="4 ms")]  # fmt: skip
     assert schedulable(tasks) == {"a": True, "b": False}
+
+
+def test_messages_of_one_identifier_are_refused():
+    """On a bus they would collide; a bound that ignored each of the others would be unsafe."""
+    same = [Demand(name, 5 * MS, 8, 5 * MS) for name in "ab"]
+    with pytest.raises(ModelError, match="a: identifier 0, as b"):
+        can_response_times(CAN("can"), same)
+
+
+def test_a_busy_period_without_end_is_named():
+    near = [Demand("a", 9_999_997, 4_999_998, 9_999_997), Demand("b", 10_000_003, 5_000_001, 10_000_003, priority=1)]
+    assert 0.9999 < utilisation(near) < 1
+    with pytest.raises(ModelError, match="a load so close to 1"):
+        response_times(near)
+
+
+def test_a_body_counts_as_its_execution():
+    def body(job):
+        yield Compute()
+
+    cpu = Processor("cpu", drift=0.1)
+    task = Task("a", cpu, period="11 ms", execution=Uniform("1 ms", "2 ms"), body=body)
+    (found,) = demands([task])
+    assert (found.cost, found.period, found.deadline) == (2 * MS, 10 * MS, 10 * MS)
+    assert schedulable([task]) == {"a": True}
+    with pytest.raises(ModelError, match="task a: a body"):
+        demands([Task("a", cpu, period="11 ms", body=body)])

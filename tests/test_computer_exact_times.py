@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from simdl import RK4, Diagram, Output, simulate
-from simdl.computer import Computer, Degrade, FixedPriority, Process, Processor, Task, Uniform
+from simdl.computer import Computer, Degrade, FixedPriority, Process, Processor, Sleep, Task, Uniform
 from simdl.computer.environment import Environment
 from tests.computer_loop import Loop
 
@@ -107,3 +107,16 @@ def test_a_job_that_takes_no_time_among_others_is_shown_a_nanosecond_later(seed:
     spans = {job.end - job.release for lane in range(4) for job in computer.schedule(0.3, seed, lane).jobs
              if job.end is not None}  # fmt: skip
     assert spans <= {0, 1, 2, 3}
+
+
+def test_sleep_and_deadlines_are_of_the_clock_of_their_processor() -> None:
+    """A clock that is 10 % fast: 11 ms of its time are 10 ms."""
+
+    def body(job):
+        yield Sleep("5.5 ms")
+
+    task = Task("a", Processor("cpu", drift=0.1), period="11 ms", body=body)
+    jobs = Computer([task]).schedule("35 ms").jobs
+    assert [(job.arrival, job.end, job.deadline) for job in jobs[:3]] == [
+        (10 * k * MS, (10 * k + 5) * MS, 10 * (k + 1) * MS) for k in range(3)
+    ]  # fmt: skip

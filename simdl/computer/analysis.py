@@ -6,7 +6,7 @@ Times are whole ns. Response times count from arrival, jitter included; None mea
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -17,6 +17,8 @@ from simdl.computer.policy import EDF, FixedPriority
 from simdl.computer.task import Task
 from simdl.computer.times import Distribution
 from simdl.errors import ModelError
+
+MOST = 20_000  # jobs of a busy period, and turns of its search
 
 
 @dataclass(frozen=True)
@@ -38,18 +40,20 @@ class Demand:
 def demands(tasks: Sequence[Task]) -> list[Demand]:
     """The demands of the periodic tasks of one core; two context switches count for each job. At its first frequency.
 
-    Periods are in true time, of a clock that drifts too, and rounded down to whole ns. An execution time has to be
-    bounded: a time, or a distribution that has a longest one; a budget with over="kill" bounds it. Raises ModelError
-    for anything else.
+    Periods and deadlines are in true time, of a clock that drifts too, and rounded down to whole ns. An execution time
+    has to be bounded: a time, or a distribution that has a longest one; a budget with over="kill" bounds it. What a
+    body does beside computing for its task's `execution` is not counted: no waiting for accelerators, locks or events.
+    Raises ModelError for anything else, a body without `execution` among them.
     """
     found = []
     if len({place for task in tasks for place in _places(task)}) > 1 and all(len(task.cores) == 1 for task in tasks):
         raise ModelError("demands", "tasks of several cores", "those of one", "schedulable() takes them all")
     for task in tasks:
         clock = task.clock
-        if clock is None or task.body is not None or len(task.cores) != 1:
+        if clock is None or len(task.cores) != 1 or task.execution is None:
             what = "no period" if clock is None else "several cores" if len(task.cores) != 1 else "a body"
-            raise ModelError(f"task {task.name}", what, "a periodic task of one core without a body")
+            raise ModelError(f"task {task.name}", what, "a periodic task of one core with an execution time",
+                             "execution= says what a body computes at most")  # fmt: skip
         period = int(Fraction(clock.numerator, clock.denominator) / task.on.speed)
         switch = 2 * nanoseconds(task.on.context_switch)
         factor = task.on.frequencies[0].exact if task.on.frequencies else 1
@@ -59,8 +63,8 @@ def demands(tasks: Sequence[Task]) -> list[Demand]:
             cost = switch + (limit if longest is None else min(limit, -(-longest // factor)))
         else:
             cost = -(-_largest(task, "execution") // factor) + switch
-        deadline = task.deadline_ns
-        assert deadline is not None
+        assert task.deadline_ns is not None
+        deadline = int(task.deadline_ns / task.on.speed)
         jitter = 0 if task.jitter is None else _largest(task, "jitter")
         found.append(Demand(task.name, period, cost, deadline, task.priority, jitter))
     return found
@@ -99,10 +103,12 @@ def _response(mine: Demand, of: Sequence[Demand], preemptive: bool) -> int | Non
     held = 0 if preemptive else max([0, *(cost - 1 for cost in lower)])  # it began 1 ns before
     blocking = max(held, mine.blocking)
     level = [*higher, mine]
-    load = sum(Fraction(one.cost, one.period) for one in level)
+    load = Fraction(sum(Fraction(one.cost, one.period) for one in level))
     if load > 1 or (load == 1 and (blocking or any(one.jitter for one in level))):
         return None
     busy = _fixed_point(blocking + mine.cost, lambda t: blocking + sum(_jobs(one, t) * one.cost for one in level))
+    if _jobs(mine, busy) > MOST:
+        raise _endless(f"more than {MOST} jobs of {mine.name}")
     worst = 0
     for q in range(_jobs(mine, busy)):
         if preemptive:
@@ -149,11 +155,17 @@ def _jobs(one: Demand, t: int) -> int:
     return -(-(t + one.jitter) // one.period)
 
 
-def _fixed_point(t: int, step: object) -> int:
-    assert callable(step)
-    while (new := int(step(t))) != t:
+def _fixed_point(t: int, step: Callable[..., Any]) -> int:
+    for _ in range(MOST):
+        new = int(step(t))
+        if new == t:
+            return t
         t = new
-    return t
+    raise _endless(f"{t / 1e9:g} s and more")
+
+
+def _endless(what: str) -> ModelError:
+    return ModelError("analysis", f"a load so close to 1 that a busy period has {what}", "less load", "simulate it")
 
 
 def edf_feasible(of: Sequence[Demand]) -> bool:
@@ -223,6 +235,11 @@ def can_response_times(bus: CAN, messages: Sequence[Demand]) -> dict[str, int | 
     of lower priority that began before, and for all of higher priority queued before it begins, one bit time looked at.
     """
     bit = transfer(1, bus.rate)
+    for m in messages:
+        others = [one.name for one in messages if one is not m and one.priority == m.priority]
+        if others:
+            raise ModelError(f"can_response_times: {m.name}", f"identifier {m.priority}, as {', '.join(others)}",
+                             "an identifier for each message", "Demand(..., priority=)")  # fmt: skip
     sized = [Demand(m.name, m.period, transfer(bus.frame(m.cost), bus.rate), m.deadline, m.priority, m.jitter)
              for m in messages]  # fmt: skip
     return {mine.name: _can(mine, sized, bit) for mine in sized}

@@ -297,7 +297,7 @@ class Kernel:
                 if isinstance(step, Run):
                     self.device(job, step.accelerator, Accelerator).request(job, ns)
                 else:
-                    self.after(ns, 0, self._awake, job)
+                    self.after(job.task.on.later(self.now, ns) - self.now, 0, self._awake, job)
                 return
             elif isinstance(step, Scale):
                 queue.cores.scale(step.factor)

@@ -17,7 +17,8 @@ class Processor:
     """One or more equal cores under one policy.
 
     context_switch: used by a core whenever it begins a job other than the one it last ran, a resumed one included.
-    drift, offset: of its clock; local time is offset + (1 + drift) t. Tasks are released at local times.
+    drift, offset: of its clock; local time is offset + (1 + drift) t. Tasks are released at local times; deadlines and
+    `Sleep` are measured by it too, computations take true time.
     frequencies: the levels of all its cores; it begins with the first, and a body changes it by Scale. battery: what it
     runs on, other processors with it.
 
@@ -49,6 +50,10 @@ class Processor:
         """The first time at which its clock shows at least `ns`."""
         speed = self.speed
         return -((nanoseconds(self.offset) - ns) * speed.denominator // speed.numerator)
+
+    def later(self, ns: int, span: int) -> int:
+        """The time at which its clock has gone on by `span` ns since `ns`."""
+        return self.true(self.local(ns) + span) if self.speed != 1 else ns + span
 
     @property
     def skewed(self) -> bool:

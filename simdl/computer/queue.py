@@ -74,8 +74,8 @@ class Jobs:
     def arrive(self, arrival: int) -> Job:
         """A job arrives: it is released, waits for the one before, or is left out."""
         kernel = self.kernel
-        job = Job(self.task, self.index, arrival, None if self.deadline is None else arrival + self.deadline,
-                  self.order, kernel)  # fmt: skip
+        deadline = None if self.deadline is None else self.task.on.later(arrival, self.deadline)
+        job = Job(self.task, self.index, arrival, deadline, self.order, kernel)
         self.index += 1
         kernel.jobs.append(job)
         if self.skip and self.under_way or self._late() or self.cores.halted:
