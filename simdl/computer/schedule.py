@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from simdl.clock import period_text
 from simdl.computer.energy import consumption
 from simdl.errors import RunError
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from simdl.computer.task import Task
 
 Times = NDArray[np.int64]
+SAID = 8  # names in the line that a schedule prints
 
 
 class Access(NamedTuple):
@@ -33,7 +35,7 @@ class Access(NamedTuple):
     number: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Schedule:
     """The timeline of a lane to `until`, ns.
 
@@ -41,7 +43,16 @@ class Schedule:
     (stream, jobs, what, from, to); messages: in the order sent. holds, waits: (job, name, from, to), who held a lock,
     and who waited for a lock, a mailbox or an event. frequencies: of a core -> (from, Frequency). streams: of an
     accelerator -> all it has. drawn: whether the lane or the seed had a part in it.
-    Asking for a task, a block or a device that does not exist is a RunError with the names.
+    Asking for a task, a block or a device that does not exist is a RunError with the names. Printed, it is one line,
+    however many jobs there are.
+
+    >>> from simdl.computer import Computer, Processor, Task
+    >>> cpu = Processor("cpu")
+    >>> tasks = [Task(f"t{k}", cpu, period="1 ms", execution="1 us") for k in range(20)]
+    >>> Computer(tasks[:2]).schedule("1.5 s")
+    <schedule to 1.5 s: 3002 jobs (1501 of t0, 1501 of t1); cpu>
+    >>> Computer(tasks).schedule("1 ms")  # doctest: +ELLIPSIS
+    <schedule to 1 ms: 40 jobs (2 of t0, 2 of t1, ..., 2 of t7 and 12 more); cpu>
     """
 
     until: int
@@ -57,6 +68,14 @@ class Schedule:
     tasks: Sequence[Task] = ()
     streams: Mapping[str, Sequence[object]] = field(default_factory=dict)
     drawn: bool = True
+
+    def __repr__(self) -> str:
+        jobs = Counter(job.task.name for job in self.jobs)
+        parts = [f"{len(self.jobs)} jobs" + (f" ({_few([f'{n} of {task}' for task, n in jobs.items()])})" if jobs else "")]
+        parts += [_few(list(self.cores))] if self.cores else []
+        parts += [_few(list(self.accelerators))] if self.accelerators else []
+        parts += [f"{len(self.messages)} messages"] if self.messages else []
+        return f"<schedule to {period_text(self.until)}: {'; '.join(parts)}>"
 
     def accesses(self, name: str) -> tuple[Times, Times, Times]:
         """When a block is read (n,) and written (m,), ns, and the index of the read that each write shows (m,)."""
@@ -145,6 +164,12 @@ class Schedule:
                     found.append((begin, "resume", part.task.name, part.index))
                     found.append((end, "suspend", part.task.name, part.index))
         return sorted(found, key=lambda event: event[0])
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first of many names."""
+    more = f" and {len(names) - SAID} more" if len(names) > SAID else ""
+    return ", ".join(names[:SAID]) + more
 
 
 def _covered(spans: Sequence[tuple[int, int]]) -> int:
