@@ -70,8 +70,8 @@ class Schedule:
     drawn: bool = True
 
     def __repr__(self) -> str:
-        jobs = Counter(job.task.name for job in self.jobs)
-        parts = [f"{len(self.jobs)} jobs" + (f" ({_few([f'{n} of {task}' for task, n in jobs.items()])})" if jobs else "")]
+        jobs = [f"{n} of {task}" for task, n in Counter(job.task.name for job in self.jobs).items()]
+        parts = [f"{len(self.jobs)} jobs" + (f" ({_few(jobs)})" if jobs else "")]
         parts += [_few(list(self.cores))] if self.cores else []
         parts += [_few(list(self.accelerators))] if self.accelerators else []
         parts += [f"{len(self.messages)} messages"] if self.messages else []
