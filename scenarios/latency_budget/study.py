@@ -4,8 +4,9 @@ import json
 import math
 import multiprocessing
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -45,13 +46,14 @@ def study(
     try:
         with progress("latency_budget", len(left) * lanes, shown, "lanes") as bar:
             undelayed = costs(None, lanes, seed)[1] if left else np.zeros(lanes)
-            for point in _measured(left, lanes, seed, undelayed, workers):
-                points.append(point)
-                if kept is not None:
-                    with kept.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(_plain(asdict(point))) + "\n")
-                bar.advance(lanes)
-                bar.note(f"latency_budget: {len(points)} of {len(wanted)} points")
+            with closing(_measured(left, lanes, seed, undelayed, workers)) as measured:
+                for point in measured:
+                    points.append(point)
+                    if kept is not None:
+                        with kept.open("a", encoding="utf-8") as file:
+                            file.write(json.dumps(_plain(asdict(point))) + "\n")
+                    bar.advance(lanes)
+                    bar.note(f"latency_budget: {len(points)} of {len(wanted)} points")
     except KeyboardInterrupt as stop:
         where = f" and kept in {kept}; the same command goes on" if kept is not None else ""
         raise KeyboardInterrupt(f"{len(points)} of {len(wanted)} points are measured{where}") from stop
@@ -64,7 +66,7 @@ def study(
 
 def _measured(
     left: Sequence[tuple[str, Mapping[str, Any]]], lanes: int, seed: int, undelayed: Numbers, workers: int
-) -> Iterator[Point]:
+) -> Generator[Point, None, None]:
     if workers == 1 or len(left) < 2:
         yield from (measure(name, given, lanes, seed, undelayed) for name, given in left)
         return

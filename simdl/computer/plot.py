@@ -130,8 +130,9 @@ def _levels(schedule: Schedule, chart: _Chart, axes: Axes | None) -> Axes:
             elif state == "blocked":
                 style = _hatched(colour)
             chart.bar(axes, a, b, row_of[task] - 0.4, HEIGHTS[state], **style)
-    for state, style in zip(STATES, (dict(facecolors=GREY), dict(facecolors=GREY, alpha=0.4), _hatched(GREY))):
-        axes.broken_barh([], (0, 0), label=state, **style)
+    looks: list[dict[str, Any]] = [dict(facecolors=GREY), dict(facecolors=GREY, alpha=0.4), _hatched(GREY)]
+    for state, look in zip(STATES, looks):
+        axes.broken_barh([], (0, 0), label=state, **look)
     _marks(schedule, chart, axes, {task: (row + 0.42, row + 0.42) for task, row in row_of.items()})
     return chart.finish(axes, list(shown), len(shown) - 0.3)
 
