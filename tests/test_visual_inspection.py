@@ -18,6 +18,7 @@ from simdl.scenarios.visual_inspection.gate import BAD, LENGTH, RING, UNKNOWN
 from simdl.scenarios.visual_inspection.line import NEAR
 from simdl.scenarios.visual_inspection.look import PLACE
 from simdl.scenarios.visual_inspection.machine import machine
+from simdl.scenarios.visual_inspection.network import inspector
 from simdl.scenarios.visual_inspection.oracle import oracle
 from simdl.scenarios.visual_inspection.outlet import COUNTS, GRIP, hit
 from simdl.scenarios.visual_inspection.parts import OK, draw
@@ -182,3 +183,15 @@ def test_others_that_leave_nothing_of_the_accelerator_are_refused() -> None:
 def test_the_jet_hits_what_is_in_front_of_it() -> None:
     windows = np.array([[1.0, 1.01], [1.02, 1.2], [-1.0, -1.0]])
     assert hit(windows, 1.0) == pytest.approx([0.01, LENGTH - 0.02, 0.0])
+
+
+def test_an_inspector_that_calls_all_parts_good_fails_in_a_quick_look() -> None:
+    class Blind(torch.nn.Module):
+        def forward(self, picture: torch.Tensor) -> torch.Tensor:
+            good = torch.nn.functional.one_hot(torch.tensor(OK), 5).to(picture.dtype)
+            return 9 * good + 0 * picture.sum((1, 2)).unsqueeze(1)
+
+    study = SCENARIO.quickly().swap(inspector=inspector(Blind()))
+    campaign = study.campaign(2, until=4, progress=False)
+    assert campaign.count("at most one escape, and one in twenty", "fail") == 2
+    assert campaign.count("no verdict is late", "pass") == 2
