@@ -17,7 +17,7 @@
     jitter                 the cost of linear loops with random delays, without simulating
     energy                 frequency levels, the energy of a schedule, batteries that stop a processor
     plot                   Gantt charts, histograms, utilisation
-    states                 when a task runs, is ready, or is blocked
+    states, signals        when a task runs, is ready, or is blocked; that as signals of a diagram
     mapped, coupling       blocks that tasks run, in a copy of a diagram: both engines replay the times of every lane
     timetable              those times, from the schedules of lanes
     placed, describe       from a diagram back to its computer, and that in words

@@ -15,7 +15,7 @@ from simdl.computer.kernel import Kernel
 from simdl.computer.policy import Table
 from simdl.computer.processor import Processor
 from simdl.computer.schedule import Schedule
-from simdl.computer.task import Task
+from simdl.computer.task import Degrade, Task
 from simdl.diagram import Diagram
 from simdl.errors import ModelError, SimdlError
 
@@ -150,6 +150,16 @@ class Computer:
         """The name of the task that runs what is named."""
         return next((task.name for task in self.tasks if name in task.runs), "")
 
+    @property
+    def instead(self) -> dict[str, dict[int, str]]:
+        """A block that tasks run -> the variant of a job -> the block that it runs instead."""
+        found: dict[str, dict[int, str]] = {}
+        for task in self.tasks:
+            for variant, policy in ((1, task.late), (2, task.over)):
+                for path, other in policy.instead.items() if isinstance(policy, Degrade) else ():
+                    found.setdefault(path, {})[variant] = other
+        return found
+
     def placed(self) -> Mapping[str, tuple[float, float]]:
         """What tasks run -> drift and offset (s) of the clock of its processor."""
         clocks = {id(p): (float(p.speed - 1), nanoseconds(p.offset) / SECOND) for p in self.processors}
@@ -157,7 +167,7 @@ class Computer:
 
     def on(
         self, diagram: Whole, horizon: Duration | None = None, most: int | None = None, pending: int | None = None,
-        live: bool | None = None,
+        live: bool | None = None, signals: bool = False,
     ) -> Whole:  # fmt: skip
         """A copy of a diagram whose blocks that tasks run keep the times of their jobs.
 
@@ -165,17 +175,27 @@ class Computer:
         A live computer instead runs beside every lane, so that bodies get what they read (`value = yield
         Read("detector")`) and may decide by it: early exit, event-triggered control. What a job reads is told to it 1
         ns later, which shifts only what takes no time. Lanes go in lock step, in the torch engine, without a horizon.
-        live: otherwise than the computer says.
+        live: otherwise than the computer says. signals: a block `<task>_task` for each task has its state, response
+        time and missed deadlines as outputs, for requirements and plots; not in live mode.
         """
         from simdl.compile import compile_model
         from simdl.computer.coupling import place, place_live
 
         check_rates(self.tasks, compile_model(diagram))
         if self.is_live if live is None else live:
+            if signals:
+                raise ModelError("Computer.on", "signals=True, and a live computer", "times known before",
+                                 "schedule_of(diagram, lane, seed) after a run")  # fmt: skip
             return place_live(diagram, self, pending or 8)
         if horizon is None:
             raise ModelError("Computer.on", "no horizon", "how long the loop can run", 'on(diagram, horizon="10 s")')
-        return place(diagram, InNanoseconds(self), horizon, most, pending)
+        made = place(diagram, InNanoseconds(self), horizon, most, pending, self.instead)
+        if signals:
+            from simdl.computer.signals import observe
+
+            observe(made, self, nanoseconds(horizon, "horizon"), most)
+            compile_model(made)
+        return made
 
 
 @dataclass(frozen=True)

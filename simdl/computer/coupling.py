@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -13,10 +14,12 @@ from simdl.block import Block
 from simdl.clock import SECOND, Clock, Duration, nanoseconds
 from simdl.compile import Model, compile_model
 from simdl.computer.edge import watch
-from simdl.computer.fit import check_sample
-from simdl.computer.mapped import Placement, Timetable, become_mapped
+from simdl.computer.fit import check_sample, unfit
+from simdl.computer.instead import Instead, announce, join, outputs, variants, wire
+from simdl.computer.mapped import LIVE, become_mapped
+from simdl.computer.placement import Placement, Timetable
 from simdl.computer.schedule import Schedule
-from simdl.computer.timetable import Accessed, Placed, Scheduler, Timetables, checked, in_flight
+from simdl.computer.timetable import SPARE, Accessed, Placed, Scheduler, Timetables, checked, in_flight
 from simdl.declarations import Input, Output
 from simdl.declared import Declared
 from simdl.diagram import Diagram
@@ -35,7 +38,6 @@ if TYPE_CHECKING:
 
 Whole = TypeVar("Whole", bound=Diagram)
 TRIED = 4  # lanes of which one must have a schedule
-SPARE = 16  # entries of a table beyond those that lane 0 needs, where their number is random
 
 
 class Age(Block):
@@ -59,12 +61,14 @@ class Releases(Block):
 
 
 def place(
-    diagram: Whole, scheduler: Scheduler, horizon: Duration, most: int | None = None, pending: int | None = None
-) -> Whole:
+    diagram: Whole, scheduler: Scheduler, horizon: Duration, most: int | None = None, pending: int | None = None,
+    instead: Instead = MappingProxyType({}),
+) -> Whole:  # fmt: skip
     """A copy of a diagram in which the blocks that tasks run keep the times of their jobs.
 
     horizon: how long it can run; the schedule of every lane is computed to there before it runs. most: room for jobs of
-    a block in a lane, where their number is random; pending: how many of them may be under way at once.
+    a block in a lane, where their number is random; pending: how many of them may be under way at once. instead: which
+    blocks degraded jobs run in place of others.
     A lane whose schedule ends in an error, as a body raises, fails at t = 0. Where all lanes have one schedule, and
     where it is so in each of the first four, the error is raised at once.
     Raises ModelError naming every block that cannot be run by a task, and why.
@@ -73,27 +77,30 @@ def place(
     model = compile_model(diagram)
     made = copied(diagram)
     blocks = {block.path: block for block in made.leaves()}
-    names = _assigned(scheduler, model, blocks)
+    names = join(_assigned(scheduler, model, blocks), instead, model, blocks)
     sample = _sample(scheduler, end)
     if isinstance(sample, Schedule):
         check_sample(sample, model)
-    timetables = Timetables(scheduler, end, names)
+    timetables = Timetables(scheduler, end, names, varied=frozenset(path for path in names if _varied(path, instead)))
+    several = {names[path] for path in timetables.varied}
     for name in dict.fromkeys(names.values()):
         reads, writes, source = checked(sample.accesses(name), name)
-        room = 0 if scheduler.deterministic else SPARE + len(reads) // 4
-        extra = 0 if scheduler.deterministic else SPARE + len(writes) // 4
+        room = 0 if scheduler.deterministic else SPARE + len(reads) // 2
+        extra = 0 if scheduler.deterministic else SPARE + len(writes) // 2
         timetables.lengths[name] = (most or max(1, len(reads) + room), most or max(1, len(writes) + extra))
-        if len(reads) and np.array_equal(reads, writes):
+        if len(reads) and np.array_equal(reads, writes) and name not in several:
             timetables.immediate |= {name}
         room = 1 if scheduler.deterministic else scheduler.under_way(name)
         timetables.pending[name] = pending or max(room, in_flight(reads, writes, source))
-    _wire_within(blocks, names)
+    _wire_within(blocks, names, instead)
     _keep_clocks(made, model, names)
     for path, name in names.items():
         jobs, shown = timetables.lengths[name]
         placed = _placement(path, blocks[path], model, timetables, scheduler.placed()[name], timetables.pending[name])
         by = _by(scheduler, name)
-        _map(blocks[path], replace(placed, immediate=name in timetables.immediate, jobs=jobs, writes=shown, by=by))
+        placed = replace(placed, immediate=name in timetables.immediate, jobs=jobs, writes=shown, by=by)
+        _map(blocks[path], replace(placed, **variants(path, instead)))
+    wire(instead, blocks)
     compile_model(made)
     return made
 
@@ -119,15 +126,16 @@ def place_live(diagram: Whole, computer: Computer, pending: int = 8) -> Whole:
     model = compile_model(diagram)
     made = copied(diagram)
     blocks = {block.path: block for block in made.leaves()}
-    names = _assigned(computer, model, blocks)
+    instead = computer.instead
+    names = join(_assigned(computer, model, blocks), instead, model, blocks)
     edges = watch(made, model, computer.edges)
-    ports = {f"{p}.{n}": Port(blocks[p], f"{n}_of_job", "output") for p in names for n in _outputs(blocks[p])}
+    ports = {f"{p}.{n}": Port(blocks[p], f"{n}_of_job", "output") for p in names for n in outputs(blocks[p])}
     told = _told(model, names, list(ports))
     live = Live(computer, tuple(dict.fromkeys(names.values())), pending, told, tuple(edge for edge, _ in edges))
-    _wire_within(blocks, names)
+    _wire_within(blocks, names, instead)
     _keep_clocks(made, model, names)
     for path in names:
-        vars(blocks[path]).setdefault("_within", set()).update(_outputs(blocks[path]))
+        vars(blocks[path]).setdefault("_within", set()).update(outputs(blocks[path]))
     computers = live.block()
     made.computers = computers  # type: ignore[attr-defined]
     for k, port in enumerate(ports.values()):
@@ -137,9 +145,11 @@ def place_live(diagram: Whole, computer: Computer, pending: int = 8) -> Whole:
     for path, name in names.items():
         block, k = blocks[path], live.names.index(name)
         placed = _placement(path, block, model, live, computer.placed()[name], pending)
-        _map(block, replace(placed, live=True, by=_by(computer, name)))
-        for port_name in ("started", "shown", "which"):
+        placed = replace(placed, live=True, by=_by(computer, name), **variants(path, instead))
+        _map(block, placed)
+        for port_name in (*LIVE, *(["variant"] if placed.varied else [])):
             block.wires[port_name] = Port(computers, f"{port_name}{k}", "output")
+    wire(instead, blocks)
     compile_model(made)
     return made
 
@@ -163,20 +173,16 @@ def _told(model: Model, names: Mapping[str, str], keys: list[str]) -> Told:
     return Told(len(keys), {**ports, **aliases}, given, arrays)
 
 
-def _outputs(block: Block) -> list[str]:
-    return [n for n, d in type(block).declared().items() if isinstance(d, Output | OutputMethod)]
-
-
 def _placement(
     path: str, block: Block, model: Model, timetable: Timetable, moved: tuple[float, float], pending: int
 ) -> Placement:  # fmt: skip
-    outputs = [n for n, d in type(block).declared().items() if isinstance(d, Output | OutputMethod)]
-    values, clock = {n: model.values[f"{path}.{n}"] for n in outputs}, model.blocks[path].clock
+    given = outputs(block)
+    values, clock = {n: model.values[f"{path}.{n}"] for n in given}, model.blocks[path].clock
     return Placement(
         path=path, timetable=timetable, immediate=False, jobs=0, writes=0, pending=pending,
         shapes={n: value.shape or () for n, value in values.items()},
         dtypes={n: value.dtype for n, value in values.items()},
-        within=_within(block, outputs),
+        within=_within(block, given),
         period=clock.period if clock is not None else 0.0, drift=moved[0], shift=moved[1],
         initial=vars(block).pop("_initial", {}),
     )  # fmt: skip
@@ -187,10 +193,10 @@ def _by(scheduler: Placed, name: str) -> str:
     return f" of task {task}" if task else ""
 
 
-def _within(block: Block, outputs: list[str]) -> tuple[str, ...]:
+def _within(block: Block, given: list[str]) -> tuple[str, ...]:
     """The outputs that other blocks of the job read at once, as noted while wiring."""
     noted = vars(block).pop("_within", ())
-    return tuple(name for name in outputs if name in noted)
+    return tuple(name for name in given if name in noted)
 
 
 def _map(block: Block, placement: Placement) -> None:
@@ -215,7 +221,7 @@ def _assigned(scheduler: Placed, model: Model, blocks: Mapping[str, Block]) -> d
                                      names=list(blocks), wrong=name))  # fmt: skip
         for path in inside:
             block = blocks[path]
-            why = _unfit(block, path in regions)
+            why = unfit(block, path in regions)
             if path in found:
                 why = why or f"run as {found[path]!r} too"
             if why:
@@ -226,24 +232,20 @@ def _assigned(scheduler: Placed, model: Model, blocks: Mapping[str, Block]) -> d
     return found
 
 
-def _unfit(block: Block, conditional: bool) -> str:
-    if block.methods("derivative"):
-        return "it is continuous: no task runs a plant"
-    if block.methods("hit"):
-        return "it has times of its own (@hit)"
-    if block.methods("edges"):
-        return "it is a source with edges"
-    if block.latency_ns:
-        return f"it has latency={block.latency!r}, and its task gives it one"
-    if conditional:
-        return "it is enabled, triggered or reset by a condition"
-    return ""
+def _varied(path: str, instead: Instead) -> bool:
+    return path in instead or any(path in others.values() for others in instead.values())
 
 
-def _wire_within(blocks: Mapping[str, Block], names: Mapping[str, str]) -> None:
-    """What a block reads of another one that the same job runs is what this job has computed, not what is shown."""
+def _wire_within(blocks: Mapping[str, Block], names: Mapping[str, str], instead: Instead) -> None:
+    """What a block reads of another one that the same job runs is what this job has computed, not what is shown.
+
+    What stands in for a block, and that block, see what the other one shows.
+    """
+    announce(instead, blocks)
+    standing = {other for others in instead.values() for other in others.values()}
     for path, name in names.items():
-        group = {id(blocks[p]) for p, n in names.items() if n == name}
+        replaced = {full for full, others in instead.items() if path in others.values()}
+        group = {id(blocks[p]) for p, n in names.items() if n == name and p not in standing | replaced}
         block = blocks[path]
         for port, source in block.wires.items():
             many = isinstance(source, tuple)

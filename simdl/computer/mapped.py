@@ -14,14 +14,14 @@ import copyreg
 import math
 from collections.abc import Callable, Mapping
 from copy import copy
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from simdl.block import Block
 from simdl.clock import SECOND
+from simdl.computer.placement import Placement
 from simdl.declarations import Declaration, Input, Inputs, Noise, Output, Param, State
 from simdl.methods import Hit, Method, OutputMethod, reading
 
@@ -33,46 +33,9 @@ LIVE = {
     "shown": "when its output changes, ns",
     "which": "the number of the job that is shown",
 }
+VARIANT = "what each job runs: 0 the whole, 1 what it says for late jobs, 2 for those over their budget"
 NEVER = -1
 """No further time, in a table of waits."""
-
-
-class Timetable(Protocol):
-    """What gives the times of mapped blocks to the lanes of a run. horizon: how far they reach, ns."""
-
-    horizon: int | None
-
-    def tables(self, path: str, ids: Tensor, seed: int) -> Mapping[str, Tensor]: ...
-
-    def failures(self, ids: Tensor, seed: int) -> Mapping[int, str]: ...
-
-
-@dataclass(frozen=True)
-class Placement:
-    """How one block is mapped.
-
-    immediate: every job takes no time, so outputs appear as they are computed; shapes: of the outputs; dtypes: None for
-    the run's float type; within: outputs that other blocks of the same job read at once; jobs, writes: the lengths of
-    the tables; pending: how many jobs may be on their way; period: the nominal time between jobs, s; drift, shift:
-    local time is t * (1 + drift) + shift. live: a block says the times as the loop goes; there are no tables.
-    initial: what outputs show before the first write, where it is not what they declare. by: " of task x".
-    """
-
-    path: str
-    timetable: Timetable
-    immediate: bool
-    shapes: Mapping[str, Shape]
-    dtypes: Mapping[str, torch.dtype | None]
-    within: tuple[str, ...]
-    jobs: int
-    writes: int
-    pending: int
-    period: float
-    drift: float = 0.0
-    shift: float = 0.0
-    live: bool = False
-    initial: Mapping[str, Any] = field(default_factory=dict)
-    by: str = ""
 
 
 def become_mapped(block: Block, placement: Placement) -> Block:
@@ -106,7 +69,10 @@ def _namespace(cls: type[Block], placement: Placement) -> dict[str, Any]:
     tables = _tables(placement) if not placement.live else {
         name: Input((), dtype="int64", doc=doc) for name, doc in LIVE.items()
     }  # fmt: skip
-    body |= {**outputs, **tables, "job_number": State(0, dtype="int64", doc="jobs begun")}
+    if placement.live and placement.varied:
+        tables["variant"] = Input((), dtype="int64", doc=VARIANT)
+    others = {f"{name}_of_{code}": _input(one) for name, one in outputs.items() for code in placement.instead}
+    body |= {**outputs, **tables, **others, "job_number": State(0, dtype="int64", doc="jobs begun")}
     within = {f"{name}_of_job": _like(outputs[name]) for name in placement.within}
     reads = [n for n, d in declared.items() if isinstance(d, Input | Inputs | Param | State | Noise)]
     parts = _Parts(methods, tuple(outputs), tuple(states), placement)
@@ -116,7 +82,8 @@ def _namespace(cls: type[Block], placement: Placement) -> dict[str, Any]:
         return {**body, **within, "job": job, **_common(cls, placement)}
     kept = {f"{name}_pending": _kept(name, one, placement) for name, one in outputs.items()}
     captured = Output((), unit="s", dtype="float64", doc="when the inputs of what is shown were read")
-    begins = [*reads, *kept, "read_at", "job_number", "t", *(["started"] if placement.live else [])]
+    begins = [*reads, *kept, "read_at", "job_number", "t", *(["started"] if placement.live else []), *others]
+    begins += ["variant"] if placement.varied else []
     shows = [*kept, "read_at", "write_number"]
     times = (["waits"], ["write_waits", "written"]) if not placement.live else ([], ["which"])
     job = Hit(reading(parts.begin, [*begins, *times[0]]), tuple(within.values()))
@@ -157,12 +124,20 @@ def _tables(placement: Placement) -> dict[str, Declaration]:
             "write_waits": table(placement.writes, "from each write to the next, ns; -1 for none"),
             "written": table(placement.writes, "the number of the job that each write shows"),
         }
+    if placement.varied:
+        found["variant"] = table(placement.jobs, VARIANT)
     return found
 
 
 def _like(one: Output) -> Output:
     made = copy(one)
     made.name = ""
+    return made
+
+
+def _input(one: Output) -> Input:
+    made = Input(one.shape, unit=one.unit)
+    made.dtype = one.dtype
     return made
 
 
@@ -207,23 +182,44 @@ class _Parts:
     def at_once(self, block: Any, values: dict[str, Any]) -> dict[str, Tensor]:
         found = self.evaluate(block, values)
         k = values["job_number"]
-        return {**found, **self.within(found), "job_number": k + 1, "next": _seconds(_entry(values["waits"], k))}
+        return {**found, **self.within(found), "job_number": k + 1, "next": in_seconds(entry(values["waits"], k))}
 
     def begin(self, block: Any, values: dict[str, Any]) -> dict[str, Tensor]:
-        found = self.evaluate(block, values)
+        found, read_at = self.evaluate(block, values), values["t"]
         k = values["job_number"]
+        if self.placement.varied:
+            found, read_at = self._chosen(found, values)
         new = {name: found[name] for name in self.states if name in found}
         for name in self.outputs:
             new[f"{name}_pending"] = self._put(values[f"{name}_pending"], found[name], k)
-        new["read_at"] = self._put(values["read_at"], values["t"], k)
-        wait = torch.full_like(values["t"], torch.inf) if self.placement.live else _seconds(_entry(values["waits"], k))
+        new["read_at"] = self._put(values["read_at"], read_at, k)
+        wait = torch.full_like(values["t"], torch.inf) if self.placement.live else in_seconds(entry(values["waits"], k))
         return {**new, **self.within(found), "job_number": k + 1, "next": wait}
+
+    def _chosen(self, found: dict[str, Tensor], values: Mapping[str, Any]) -> tuple[dict[str, Tensor], Tensor]:
+        """Outputs and new states of a block that this job runs, or for which another one stands in, and when they were
+        read: what does not run stays as it is."""
+        placement, last = self.placement, values["job_number"] - 1
+        variant = values["variant"] if placement.live else entry(values["variant"], values["job_number"])
+        runs = _among(variant, placement.codes) if placement.codes else ~_among(variant, placement.instead)
+        chosen: dict[str, Tensor] = {}
+        for name, value in found.items():
+            if name in self.states:
+                chosen[name] = _where(runs, value, values[name])
+            elif placement.codes:
+                chosen[name] = _where(runs, value, self._get(values[f"{name}_pending"], last))
+            else:
+                for code in placement.instead:
+                    value = _where(variant == code, values[f"{name}_of_{code}"], value)
+                chosen[name] = value
+        t = values["t"]
+        return chosen, torch.where(runs, t, self._get(values["read_at"], last)) if placement.codes else t
 
     def publish(self, block: Any, values: dict[str, Any]) -> dict[str, Tensor]:
         m, live = values["write_number"], self.placement.live
-        job = values["which"] if live else _entry(values["written"], m)
+        job = values["which"] if live else entry(values["written"], m)
         wait = torch.full_like(values["read_at"].reshape(len(m), -1)[:, 0], torch.inf)
-        wait = wait if live else _seconds(_entry(values["write_waits"], m))
+        wait = wait if live else in_seconds(entry(values["write_waits"], m))
         shown = {name: self._get(values[f"{name}_pending"], job) for name in self.outputs}
         return {
             **shown, "captured": self._get(values["read_at"], job), "write_number": m + 1, "next": wait,
@@ -242,12 +238,24 @@ class _Parts:
         return ring.gather(1, at.expand(-1, 1, *ring.shape[2:])).squeeze(1)
 
 
-def _entry(table: Tensor, k: Tensor) -> Tensor:
+def entry(table: Tensor, k: Tensor) -> Tensor:
     """table (lanes, n) at k (lanes,)."""
     return table.gather(1, k.clamp(max=table.shape[1] - 1).unsqueeze(1)).squeeze(1)
 
 
-def _seconds(wait: Tensor) -> Tensor:
+def _among(variant: Tensor, codes: tuple[int, ...]) -> Tensor:
+    found = variant == codes[0]
+    for code in codes[1:]:
+        found = found | (variant == code)
+    return found
+
+
+def _where(here: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    """Values of lanes by a condition for each lane."""
+    return torch.where(here.reshape(-1, *(1,) * (one.ndim - 1)), one, other)
+
+
+def in_seconds(wait: Tensor) -> Tensor:
     """ns as seconds, correctly rounded so that a hit is at the whole ns; never is inf."""
     whole = wait.double() / torch.full_like(wait, SECOND, dtype=torch.float64)
     return torch.where(wait < 0, torch.full_like(whole, torch.inf), whole)

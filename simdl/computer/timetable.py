@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -16,7 +16,12 @@ from simdl.errors import LaneError, RunError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from simdl.computer.schedule import Schedule
+
     Times = NDArray[np.int64]
+
+
+SPARE = 16  # entries of a table beyond half as many again as lane 0 needs, where their number is random
 
 
 class Accessed(Protocol):
@@ -75,10 +80,12 @@ class Timetables:
     lengths: dict[str, tuple[int, int]] = field(default_factory=dict)
     immediate: frozenset[str] = frozenset()
     pending: dict[str, int] = field(default_factory=dict)
+    varied: frozenset[str] = frozenset()  # blocks of which degraded jobs run another one, and those others
     _kept: tuple[Any, dict[str, dict[str, Tensor]], dict[int, str]] | None = None
 
     def tables(self, path: str, ids: Tensor, seed: int) -> Mapping[str, Tensor]:
-        return self._known(ids, seed)[0][self.names[path]]
+        found = self._known(ids, seed)[0][self.names[path]]
+        return found if path in self.varied else {key: value for key, value in found.items() if key != "variant"}
 
     def failures(self, ids: Tensor, seed: int) -> Mapping[int, str]:
         """The lanes, by place, whose schedule ends in an error, and which."""
@@ -123,11 +130,17 @@ class Timetables:
         """The times of a lane that has no job."""
         none = np.zeros(0, dtype=np.int64)
         jobs, shown = self.lengths[name]
-        found = {"begin": _first(none), "waits": _waits(none, jobs)}
+        found = {"begin": first(none), "waits": waits(none, jobs)}
         if name in self.immediate:
             return found
-        nothing = _waits(none, shown)
-        return {**found, "write_begin": _first(none), "write_waits": nothing, "written": nothing}
+        nothing = waits(none, shown)
+        if self._several(name):
+            found["variant"] = np.zeros(jobs, dtype=np.int64)
+        return {**found, "write_begin": first(none), "write_waits": nothing, "written": nothing}
+
+    def _several(self, name: str) -> bool:
+        """Whether jobs of a name differ in what they run."""
+        return any(self.names[path] == name for path in self.varied)
 
     def _rows(self, name: str, schedule: Accessed, lane: int) -> dict[str, Times]:
         reads, writes, source = checked(schedule.accesses(name), name, name not in self.immediate)
@@ -136,7 +149,7 @@ class Timetables:
         if len(reads) > jobs or len(writes) > shown:
             found_text = f"{len(reads)} jobs and {len(writes)} writes, and room for {jobs} and {shown}"
             raise LaneError(where, found_text, "fewer", "on(diagram, most=...) makes room for more")
-        found = {"begin": _first(reads), "waits": _waits(reads, jobs)}
+        found = {"begin": first(reads), "waits": waits(reads, jobs)}
         if name in self.immediate:
             if not np.array_equal(reads, writes):
                 raise LaneError(where, "jobs that take time, and none of them does in lane 0", "one or the other",
@@ -147,7 +160,11 @@ class Timetables:
             raise LaneError(where, found_text, "fewer", "on(diagram, pending=...)")
         which = np.full(shown, NEVER, dtype=np.int64)
         which[: len(source)] = source
-        return {**found, "write_begin": _first(writes), "write_waits": _waits(writes, shown), "written": which}
+        if self._several(name):
+            found["variant"] = variant = np.zeros(jobs, dtype=np.int64)
+            for number, one in cast("Schedule", schedule).variants.get(name, {}).items():
+                variant[number] = one
+        return {**found, "write_begin": first(writes), "write_waits": waits(writes, shown), "written": which}
 
 
 def checked(accesses: tuple[Times, Times, Times], name: str, apart: bool = False) -> tuple[Times, Times, Times]:
@@ -175,11 +192,11 @@ def _equal(one: Mapping[str, Mapping[str, Times]], two: Mapping[str, Mapping[str
     return all(np.array_equal(value, two[name][key]) for name, row in one.items() for key, value in row.items())
 
 
-def _first(times: Times) -> Times:
+def first(times: Times) -> Times:
     return np.asarray(times[0] if len(times) else NEVER, dtype=np.int64)
 
 
-def _waits(times: Times, length: int) -> Times:
+def waits(times: Times, length: int) -> Times:
     found = np.full(length, NEVER, dtype=np.int64)
     found[: max(0, len(times) - 1)] = np.diff(times)
     return found
