@@ -173,7 +173,7 @@ def test_long_tables_are_replayed_natively_bit_for_bit() -> None:
         assert torch.equal(value, eager.final[key]), key
     rows = model.pi.lane_settings(torch.arange(2), 6)
     last = int(native.final["pi.job_number"][1])
-    assert rows["waits"].shape == (2, 1_250_017)
+    assert rows["waits"].shape == (2, 1_500_017)
     times = rows["begin"][1] + rows["waits"][1, 999_000:999_400].cumsum(0)
     assert last == 999_000 + 1 + int((times <= 200_000_000).sum())
 
