@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +51,7 @@ class Studio(Diagram):
     defect = Output(labels=parts.DEFECTS)
     place = Output((2,))
 
-    def __init__(self, families: tuple[int, ...], defective: float, camera: Mapping[str, float]) -> None:
+    def __init__(self, families: tuple[int, ...], defective: float, camera: Mapping[str, Any]) -> None:
         seen = {"look": Output((parts.LOOK,)), "barrier": Output(), "number": Output(dtype="int64"),
                 "defect": Output(dtype="int64"), "place": Output((2,))}  # fmt: skip
         self.feeder = Process(Feeder(families, defective), outputs=seen)
