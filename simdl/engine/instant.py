@@ -1,4 +1,4 @@
-"""One instant, in the order of S4: publish, reset lanes, evaluate, record, commit."""
+"""One instant, in the order of S4: publish, reset lanes, evaluate, commit, and record what readers saw."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ class Instants:
             start += size
         self.size = start
         self.scalars = all(not self.model.values[k].shape for k in self.model.continuous)
+        self.waking = any(node.wake for node in self.model.hits)
+        self.shown = self.model.segment(recorder.keys if self.waking else ())
         evaluator = self.evaluator
         self.base: Env = dict(setup.params)
         for key in self.model.constants:
@@ -120,19 +122,42 @@ class Instants:
         released = self._publish(state, ns)
         if state.resets is not None:
             self._reset_lanes(state, ns)
-        due: dict[ClockId, Tensor] = {("hit", i): state.next_hit[i] == ns for i in state.next_hit}
-        due = {clock: mask for clock, mask in due.items() if bool(mask.any())}
+        due = self._due(state, ns)
         clocks: frozenset[ClockId] = frozenset([*ticking, *due])
         wanted = self.recorder.wanted(ns, clocks, released)
         env = self.environment(state, ns)
         commits: Env = {}
         nodes = self.model.instant(clocks, wanted)
         self._execute(nodes, state, env, ns, ticking, due, commits)
-        for key in wanted:
-            self.recorder.take(ns, key, env[key], state.frozen)
         self._commit(state, env, commits)
         state.ns = ns
+        if self.waking:
+            env = self._further(state, env, ns)
+        for key in wanted:
+            self.recorder.take(ns, key, env[key], state.frozen)
         return env
+
+    def _due(self, state: State, ns: int) -> dict[ClockId, Tensor]:
+        """The hits that are due at ns, and in which lanes."""
+        due: dict[ClockId, Tensor] = {("hit", i): state.next_hit[i] == ns for i in state.next_hit}
+        return {clock: mask for clock, mask in due.items() if bool(mask.any())}
+
+    def _further(self, state: State, env: Env, ns: int) -> Env:
+        """Further passes over hits asked for at this very instant, until none is due; what readers see then."""
+        t = env["t"]
+        while due := self._due(state, ns):
+            self.event(state, ns, t, due)
+            env = self.environment(state, ns)
+            self.conditions(state, env)
+            for node in (*self.shown.constant, *self.shown.varying):
+                self._free(node, state, env)
+        return env
+
+    def conditions(self, state: State, env: Env) -> None:
+        """Put conditions into an environment as they were read last."""
+        for region in self.model.regions:
+            if region.node is not None:
+                env[region.node.path] = state.before[region.index]
 
     def event(self, state: State, ns: int, t: Tensor, due: dict[ClockId, Tensor]) -> None:
         """Hits and triggers of some lanes at their own time t (lanes,) seconds: S4 for the nodes downstream."""
@@ -141,9 +166,7 @@ class Instants:
         for key, source in self.setup.inputs.items():
             if source.smooth:
                 env[key] = source.between(ns, t - seconds(ns))
-        for region in self.model.regions:
-            if region.node is not None:
-                env[region.node.path] = state.before[region.index]
+        self.conditions(state, env)
         commits: Env = {}
         self._execute(self.model.event(frozenset(due)), state, env, ns, {}, due, commits)
         self._commit(state, env, commits)

@@ -148,6 +148,7 @@ class Walk:
         self.norm = torch.ones_like(self.tau)
         self.attempts = torch.zeros_like(self.tau)
         self.behind = torch.full_like(self.tau, span.begin)  # the last edge of the lane's own, in seconds
+        self.unshown: dict[int, Tensor] = {}  # times of the grid, ns, and the lanes that are there and not shown yet
         self.guarded = Guarded(self) if segments.model.crossings else None
 
     def run(self) -> None:
@@ -172,6 +173,7 @@ class Walk:
         while bool(todo.any()):
             target = self.event.clamp(max=goal)
             gap = torch.where(todo, target - self.tau.detach(), 0.0)
+            self._show(gap > 0)
             last: Tensor
             if isinstance(solver, AdaptiveSolver):
                 last = self.h >= gap * (1 - 1e-12)
@@ -194,13 +196,13 @@ class Walk:
             if crossed is not None:
                 step, end = crossed.step, crossed.end
                 reached = reached & ~crossed.lanes
-            self._record(step, end.detach(), good)
+            due = reached & (self.event <= goal) & (target == self.event)
+            self._record(step, end.detach(), good, due if crossed is None else due | crossed.lanes)
             self._accept(step, end, good)
             fresh = fresh & ~good
             if crossed is not None and self.guarded is not None:
                 self.guarded.fire(crossed.fired)
                 self._next_events()  # what it triggers may ask for a hit
-            due = reached & (self.event <= goal) & (target == self.event)
             if bool(due.any()):
                 self._events(due)
             if self.guarded is not None and bool(good.any()):
@@ -261,21 +263,36 @@ class Walk:
         self.h = torch.where(lanes, h, self.h)
         self.norm = torch.where(lanes, 1.0, self.norm)
 
-    def _record(self, step: Step, end: Tensor, good: Tensor) -> None:
+    def _record(self, step: Step, end: Tensor, good: Tensor, jumps: Tensor) -> None:
+        """Record within a step; at its end only where the lane goes on from there as it is."""
         grid = self.segments.recorder.grid(self.span.start, self.span.end)
         if not grid:
             return
         tau = self.tau.detach()
         first, final = float(tau[good].min()) if bool(good.any()) else 0.0, float(end.max())
+        jumping = bool(jumps.any())
         skip = max(0, math.floor((self.span.start + first * SECOND - grid.start) / grid.step))
         for ns in grid[skip:]:
             at = (ns - self.span.start) / SECOND
             if at > final:
                 break
             mask = good & (tau < at) & (at <= end)
+            if jumping and bool((here := mask & jumps & (at == end)).any()):
+                self.unshown[ns] = self.unshown.get(ns, False) | here
+                mask = mask & ~here
             if bool(mask.any()):
                 theta = ((at - tau) / torch.where(mask, (end - tau), 1.0)).clamp(0.0, 1.0)
                 self.span.record(ns, step.at(theta), mask)
+
+    def _show(self, lanes: Tensor) -> None:
+        """Record where lanes are, at a time of the grid at which something has happened to them."""
+        for ns, there in list(self.unshown.items()):
+            now = there & lanes
+            if bool(now.any()):
+                self.span.record(ns, self.y, now)
+                self.unshown[ns] = there & ~lanes
+            if not bool(self.unshown[ns].any()):
+                del self.unshown[ns]
 
     # -- hits and edges of single lanes ---------------------------------------------------------------------------
 
@@ -308,6 +325,8 @@ class Walk:
             for lanes, why in segments.instants.failures():
                 self._fail(lanes, why)
             self.span.refresh()
+            again = torch.stack([times == now for times in state.next_hit.values()]).any(dim=0)
+            self._show(due & ~again)  # before what the hits push through zero
             if self.guarded is not None:
                 self.guarded.jump(torch.stack(list(clocks.values())).any(dim=0))
         for i in segments.lane_edges:

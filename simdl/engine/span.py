@@ -35,9 +35,7 @@ class Span:
     def _environment(self) -> Env:
         state, segments = self.state, self.segments
         env = self.instants.environment(state, self.start)
-        for region in segments.model.regions:
-            if region.node is not None:
-                env[region.node.path] = state.before[region.index]
+        self.instants.conditions(state, env)
         for node in segments.constant:
             self._node(node, env)
         return env

@@ -33,15 +33,15 @@ class Verdict:
     worst: float = 0.0
 
 
-def simulator(experiment: Experiment, engine: str = "torch") -> Simulator:
-    """The experiment before its start, everything recorded at its ticks and instants.
+def simulator(experiment: Experiment, engine: str = "torch", every: str | None = None) -> Simulator:
+    """The experiment before its start, everything recorded at its ticks and instants, or on a grid.
 
     The steps of `simulate`, which would record a model without clocks at a thousandth of the run instead.
     """
     torch.set_num_threads(1)
     made = Simulator(
         build(experiment.root), inputs=inputs_of(experiment), set=experiment.set, record=paths_of(experiment),
-        seed=experiment.seed, ids=torch.tensor([experiment.lane]), lanes=1,
+        every=every, seed=experiment.seed, ids=torch.tensor([experiment.lane]), lanes=1,
         solver=RK4(max_step=f"{experiment.max_step} ns"), engine=engine, threads=1,
     )  # fmt: skip
     made._checked = CHECKED  # whether steps are too long for accuracy is not the question

@@ -244,6 +244,18 @@ static void restart(INSIDE)
 #endif
 }
 
+/* Record where the lane is, if that is a time of the grid at which something has happened to it. */
+static void show(INSIDE, int64_t *next)
+{
+    if (*next >= w->end || (double)(*next - w->start) / 1e9 != tau) return;
+    at = tau;
+    theta = 0;
+    t = (double)*next / 1e9;
+    p_within(PASS);
+    for (int n = 0; n < KEYS; n++) column[n]++;
+    *next += c->grid;
+}
+
 static void to(INSIDE, double goal, double whole, int64_t *next)
 {
     _Bool fresh = 1;
@@ -251,6 +263,7 @@ static void to(INSIDE, double goal, double whole, int64_t *next)
         const double target = w->event < goal ? w->event : goal, gap = target - tau;
         _Bool last = 1, good = 1, crossed = 0, had_dense = 0;
         _Bool fired[GUARDS + 1];
+        if (gap > 0) show(GIVE, next);
 #if ADAPTIVE
         last = w->size >= gap * (1 - 1e-12);
         h = last ? gap : w->size;
@@ -329,11 +342,11 @@ static void to(INSIDE, double goal, double whole, int64_t *next)
             }
         }
 #endif
+        const _Bool due = reached && w->event <= goal && target == w->event;
         if (good) {
             for (; *next < w->end; *next += c->grid) {
                 at = (double)(*next - w->start) / 1e9;
-                if (!(at <= end)) break;
-                if (!(tau < at)) continue;
+                if (!(at <= end) || (at == end && (crossed || due))) break;
 #if STATES
                 if (!had_dense) p_dense(PASS);
 #endif
@@ -361,7 +374,6 @@ static void to(INSIDE, double goal, double whole, int64_t *next)
             next_event(GIVE); /* what it triggers may ask for a hit */
         }
 #endif
-        const _Bool due = reached && w->event <= goal && target == w->event;
         if (due) {
 #if EVENTS
             const int64_t now = w->event_ns;

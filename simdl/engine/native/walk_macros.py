@@ -71,7 +71,8 @@ def walk_macros(walk: Walk, writer: Writer, functions: Mapping[str, Program]) ->
     if model.hits:
         due = " || ".join(f"s->{label(f'next_hit:{i}')}[0][0] == now" for i in range(len(model.hits)))
         jump = "pushed(GIVE);" if guards else ""
-        hits = f"if ({due}) {{ t = (double)now / 1e9; ns = now; p_hits(PASS); ns = w->end; refresh(GIVE); {jump} }}"
+        hits = f"if ({due}) {{ t = (double)now / 1e9; ns = now; p_hits(PASS); ns = w->end; refresh(GIVE); "
+        hits += f"show(GIVE, next); {jump} }}"
     for i in edges:
         fire_edges += (f"if (s->{label(f'next_edge:{i}')}[0][0] == now) {{ ns = now; p_edge{i}(PASS); ns = w->end; "
                        f"w->behind = (double)now / 1e9; }} ")  # fmt: skip
