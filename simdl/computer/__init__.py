@@ -19,6 +19,7 @@
     plot                   Gantt charts, histograms, utilisation
     states, signals        when a task runs, is ready, or is blocked; that as signals of a diagram
     mapped, coupling       blocks that tasks run, in a copy of a diagram: both engines replay the times of every lane
+    placement, instead     how one of them is mapped; which block a degraded job runs in place of another
     timetable              those times, from the schedules of lanes
     placed, describe       from a diagram back to its computer, and that in words
     replay                 a schedule that was measured

@@ -77,7 +77,8 @@ def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, Degrade):
-        return f"then {_text(value.execution)}"
+        others = "".join(f", {other} instead of {path}" for path, other in value.instead.items())
+        return f"then {_text(value.execution)}{others}"
     if is_dataclass(value) and not isinstance(value, type) and len(fields(value)) <= 4:
         text = repr(value)
         return text if len(text) <= 48 else f"{type(value).__name__}(…)"

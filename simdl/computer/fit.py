@@ -6,13 +6,13 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from simdl.clock import Clock, rate_text
+from simdl.computer.task import Degrade, Task
 from simdl.errors import ModelError, NetworkError, SimdlError
 
 if TYPE_CHECKING:
     from simdl.block import Block
     from simdl.compile import Model
     from simdl.computer.schedule import Schedule
-    from simdl.computer.task import Task
 
 
 def check_rates(tasks: tuple[Task, ...], model: Model) -> None:
@@ -23,7 +23,9 @@ def check_rates(tasks: tuple[Task, ...], model: Model) -> None:
     """
     faults: list[SimdlError] = []
     for task in tasks:
-        for name in task.runs if task.clock is not None else ():
+        policies = [policy for policy in (task.late, task.over) if isinstance(policy, Degrade)]
+        others = [other for policy in policies for other in policy.instead.values()]
+        for name in dict.fromkeys([*task.runs, *others]) if task.clock is not None else ():
             for path in (one for one in model.blocks if one == name or one.startswith(f"{name}.")):
                 fault = _other_rate(model.blocks[path], task)
                 if isinstance(fault, SimdlError):
@@ -72,3 +74,18 @@ def check_sample(sample: Schedule, model: Model) -> None:
         what = "writes or sends" if name in sample.reads else "reads"
         warnings.warn(f"{name}: none of the {ended} jobs of task {task.name} in lane 0 {what} it, so it shows what it "
                       "began with", stacklevel=5)  # fmt: skip
+
+
+def unfit(block: Block, conditional: bool) -> str:
+    """Why no task can run a block; conditional: whether it is under a condition."""
+    if block.methods("derivative"):
+        return "it is continuous: no task runs a plant"
+    if block.methods("hit"):
+        return "it has times of its own (@hit)"
+    if block.methods("edges"):
+        return "it is a source with edges"
+    if block.latency_ns:
+        return f"it has latency={block.latency!r}, and its task gives it one"
+    if conditional:
+        return "it is enabled, triggered or reset by a condition"
+    return ""

@@ -57,6 +57,11 @@ class Job:
         self.step: Any = None  # what it has yielded and does when it is back on its core
 
     @property
+    def variant(self) -> int:
+        """What it runs: 0 for the whole, 1 for what `late=Degrade(...)` says, 2 for what `over=Degrade(...)` says."""
+        return 0 if self.cheaper is None else 1 if self.cheaper is self.task.late else 2
+
+    @property
     def response(self) -> int | None:
         """From arrival to end, ns."""
         return None if self.end is None else self.end - self.arrival

@@ -76,6 +76,7 @@ class Kernel:
         self.jobs: list[Job] = []
         self.reads: dict[str, list[int]] = {}
         self.writes: dict[str, list[tuple[int, int]]] = {}  # block -> (when, which read)
+        self.variants: dict[str, dict[int, int]] = {}  # block -> which read -> the variant of a degraded job
         self.messages: list[Any] = []
         self.values: dict[str, Any] = {}
         self.log: list[tuple[Any, ...]] = []
@@ -218,7 +219,7 @@ class Kernel:
         streams = {d.name: d.streams for d in self.devices.values() if d.streams is not None}
         return Schedule(end, self.jobs, tracks, devices, self.messages, self.reads, self.writes,
                         self.sharing.holds(end), self.sharing.waits(end), levels, self.computer.tasks,
-                        streams, self.drawn)  # fmt: skip
+                        streams, self.drawn, self.variants)  # fmt: skip
 
     # jobs
 
@@ -324,8 +325,10 @@ class Kernel:
             job.seen[block] = len(reads)
             reads.append(now)
             job.reads.append((block, now))
+            if job.cheaper is not None:
+                self.variants.setdefault(block, {})[len(reads) - 1] = job.variant
             if self.live:
-                self._seen.append(Access("read", block, now, now, len(reads) - 1))
+                self._seen.append(Access("read", block, now, now, len(reads) - 1, job.variant))
 
     def _look(self, job: Job) -> None:
         """Count a read. Raises LaneError where a job does nothing else."""

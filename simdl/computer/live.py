@@ -58,8 +58,9 @@ class LiveLane:
     def __init__(self, live: Live, lane: int, seed: int) -> None:
         self.kernel = live.computer.live(seed, lane)
         self.live, self.where = live, f"computer: lane {lane}"
-        self.places = {name: 3 * k for k, name in enumerate(live.names)}
-        self.shown = [UNSEEN, UNSEEN, 0] * len(live.names)  # of each name: last read, last write, which read that shows
+        self.places = {name: 4 * k for k, name in enumerate(live.names)}
+        # of each name: last read, last write, which read that shows, the variant of the job that read
+        self.shown = [UNSEEN, UNSEEN, 0, 0] * len(live.names)
         self.reads = dict.fromkeys(live.names, 0)
         self.shows = [queue for queue in self.kernel.queues.values() if queue.task.name in live.shows]
         self.ahead = False  # whether it said a time up to which nothing can be seen, beyond what happens next
@@ -119,7 +120,7 @@ class LiveLane:
                 raise RunError(self.where, f"a job that reads {one.block!r}", "what a task runs", names=self.places)
             at = self.places[one.block]
             if one.kind == "read":
-                self.shown[at] = ns
+                self.shown[at], self.shown[at + 3] = ns, one.variant
                 self.reads[one.block] += 1
                 continue
             if self.reads[one.block] - one.number > self.live.pending:
@@ -187,12 +188,13 @@ def _class_of(live: Live) -> Callable[[], Block]:
         outputs[f"started{k}"] = Output((), dtype="int64", initial=UNSEEN)
         outputs[f"shown{k}"] = Output((), dtype="int64", initial=UNSEEN)
         outputs[f"which{k}"] = Output((), dtype="int64", initial=0)
+        outputs[f"variant{k}"] = Output((), dtype="int64", initial=0)
 
     def wake(self: Block, values: dict[str, Tensor]) -> dict[str, Any]:
         stamps = [values[name] for name in edges]
         lanes, shown, state = stepped(live.history, values, [values[name] for name in inputs], stamps)
         kept = values["kept"]
-        rows = torch.tensor(shown, dtype=torch.int64, device=kept.device).reshape(len(lanes), len(live.names), 3)
+        rows = torch.tensor(shown, dtype=torch.int64, device=kept.device).reshape(len(lanes), len(live.names), 4)
         times = rows[..., :2]  # of the program
         times = torch.where(times >= 0, times + state["begun"][lanes].reshape(-1, 1, 1), times)
         rows = torch.cat([times, rows[..., 2:]], dim=2).reshape(len(lanes), kept.shape[1])
@@ -203,7 +205,7 @@ def _class_of(live: Live) -> Callable[[], Block]:
     method.wake, method.few = tuple(edges), True
     body: dict[str, Any] = {
         **inputs, **edges, **outputs,
-        "kept": State([UNSEEN, UNSEEN, 0] * len(live.names), dtype="int64"),
+        "kept": State([UNSEEN, UNSEEN, 0, 0] * len(live.names), dtype="int64"),
         "entry": State(0, dtype="int64"), "due": State(0, dtype="int64"), "begun": State(0, dtype="int64"),
         "lane": Param(0, dtype="int64"), "of_seed": Param(0, dtype="int64"),
         "wake": method, "_live": live,

@@ -26,13 +26,15 @@ SAID = 8  # names in the line that a schedule prints
 
 
 class Access(NamedTuple):
-    """A read or write of a block; captured: when what it shows was read; number: of that read among the block's."""
+    """A read or write of a block; captured: when what it shows was read; number: of that read among the block's;
+    variant: of the job that reads."""
 
     kind: str
     block: str
     ns: int
     captured: int
     number: int
+    variant: int = 0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -42,7 +44,8 @@ class Schedule:
     jobs: in order of arrival. cores: name -> (job, from, to), the job None for a context switch; accelerators: name ->
     (stream, jobs, what, from, to); messages: in the order sent. holds, waits: (job, name, from, to), who held a lock,
     and who waited for a lock, a mailbox or an event. frequencies: of a core -> (from, Frequency). streams: of an
-    accelerator -> all it has. drawn: whether the lane or the seed had a part in it.
+    accelerator -> all it has. drawn: whether the lane or the seed had a part in it. variants: block -> the number of a
+    read -> the variant of the degraded job that made it.
     Asking for a task, a block or a device that does not exist is a RunError with the names. Printed, it is one line,
     however many jobs there are.
 
@@ -68,6 +71,7 @@ class Schedule:
     tasks: Sequence[Task] = ()
     streams: Mapping[str, Sequence[object]] = field(default_factory=dict)
     drawn: bool = True
+    variants: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         jobs = [f"{n} of {task}" for task, n in Counter(job.task.name for job in self.jobs).items()]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -29,10 +29,17 @@ LATE = ("run on", "skip next", "kill", "keep old")
 
 @dataclass(frozen=True)
 class Degrade:
-    """After a late job, or one over its budget, jobs take this execution time until `recover` in a row were in time."""
+    """After a late job, or one over its budget, jobs take this execution time until `recover` in a row were in time.
+
+    instead: path of a block that the task runs -> the cheaper block of the diagram that these jobs run in its place,
+    such as {"controller": "small"}. It has the same outputs and inputs of its own, and the outputs of `controller` show
+    what it computed. Without it the same block is run, in less time. Of the two only the one that a job runs takes a
+    step: the states of the other, and its outputs, stay.
+    """
 
     execution: Any
     recover: int = 1
+    instead: Mapping[str, str] = field(default_factory=dict)
 
     def faults(self, where: str) -> list[SimdlError]:
         """What is wrong with it."""
@@ -45,6 +52,10 @@ class Degrade:
                 found.append(ModelError(f"{where}: execution", f"{self.execution!r}", "at least 0"))
         except SimdlError as fault:
             found.append(fault)
+        named = isinstance(self.instead, Mapping)
+        if not named or not all(isinstance(one, str) for pair in self.instead.items() for one in pair):
+            found.append(ModelError(f"{where}: instead", f"{self.instead!r}", "paths of blocks by the path of another",
+                                    'instead={"controller": "small"}'))  # fmt: skip
         return found
 
 
@@ -160,7 +171,12 @@ class Task:
             if policy not in LATE and not isinstance(policy, Degrade):
                 say(what, f"{policy!r}", f"{', '.join(map(repr, LATE))} or Degrade(...)")
             if isinstance(policy, Degrade):
-                found += policy.faults(f"{where}: {what}")
+                wrong = policy.faults(f"{where}: {what}")
+                found += wrong
+                for one in () if wrong else policy.instead:
+                    if self.run(one) not in self.runs and not any(one.startswith(f"{name}.") for name in self.runs):
+                        found.append(ModelError(f"{where}: {what}: instead", f"{one!r}, which it does not run",
+                                                "what the task runs", names=list(self.runs), wrong=one))  # fmt: skip
         counted = isinstance(self.on.cores, int) and self.on.cores > 0  # otherwise the processor says so
         if counted and (not self.cores or not all(isinstance(c, int) and 0 <= c < self.on.cores for c in self.cores)):
             say("affinity", f"{self.affinity!r}", f"cores 0 to {self.on.cores - 1} of {self.on.name!r}")
