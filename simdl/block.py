@@ -85,6 +85,11 @@ class Block(Declared):
         """Which of a run's lanes cannot begin, by their place in `ids`, and why: they fail at t = 0."""
         return {}
 
+    def hashed(self) -> Sequence[Any]:
+        """What a model's hash counts of this block beside its parameters and the text of its methods: values and
+        functions that decide what it does."""
+        return ()
+
     def remarks(self) -> Sequence[str]:
         """What `describe()` says of this block beside its schedule, a line each: casts, what is done to its inputs."""
         return ()

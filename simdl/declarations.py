@@ -39,7 +39,7 @@ DTYPES: dict[str, torch.dtype] = {
 RESERVED = frozenset(
     "self t dt next path period rate offset latency stream name declared methods settings clock latency_ns drive "
     "parent label wires faults conditions built children describe leaves modules parameters state_dict "
-    "load_state_dict to lane_settings lane_failures remarks".split()
+    "load_state_dict to lane_settings lane_failures hashed remarks".split()
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from simdl import (
+    RK4,
     Block,
     Diagram,
     Input,
@@ -15,9 +16,12 @@ from simdl import (
     crossing,
     derivative,
     initial,
+    simulate,
 )
 from simdl.blocks import Delay, StateMachine, transition
 from simdl.compile.digest import digest
+from simdl.computer import Computer, Measured, Process, Processor, Read, Sleep, Task, Uniform, Write
+from tests.computer_loop import Loop
 
 
 class Heater(StateMachine):
@@ -88,3 +92,47 @@ def test_a_model_s_hash_sees_conditions_and_times() -> None:
 
     assert found(Heater) == found(Heater)
     assert len({found(Heater), found(Colder), found(Patient)}) == 3
+
+
+def on_computer(execution: Any = "1 ms", live: bool = False, body: Any = None) -> str:
+    task = Task("control", Processor("cpu"), period="20 ms", execution=execution, runs=["pi"], body=body)
+    return digest(compile_model(Computer([task], live=live).on(Loop(), horizon=1)))
+
+
+def test_the_computer_that_a_loop_runs_on_counts() -> None:
+    def waiting(time: str) -> Any:
+        def body(job: Any) -> Any:
+            yield Read("pi")
+            yield Sleep(time)
+            yield Write("pi")
+
+        return body
+
+    found = [on_computer(time, live) for live in (False, True) for time in ("1 ms", "2 ms", Uniform("1 ms", "2 ms"))]
+    found += [on_computer(body=waiting(time)) for time in ("1 ms", "2 ms")]
+    found += [on_computer(Measured([0.001, times])) for times in (0.002, 0.003)]
+    assert len(set(found)) == len(found)
+    assert found[0] == on_computer("1 ms") and found[-3] == on_computer(body=waiting("2 ms"))
+
+
+def test_the_processes_of_a_block_count() -> None:
+    def every(pause: float) -> str:
+        def line(env: Any, ports: Any) -> Any:
+            while True:
+                yield env.timeout(pause)
+                ports["made"] += 1
+
+        class Plant(Diagram):
+            made = Output()
+
+            def __init__(self) -> None:
+                self.line = Process(line, outputs=["made"])
+                self.made = self.line.made
+
+        plant = Plant()
+        known = digest(compile_model(plant))
+        simulate(plant, until=0.5, solver=RK4(max_step=0.1))
+        assert digest(compile_model(plant)) == known
+        return known
+
+    assert every(0.1) == every(0.1) != every(0.2)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from simdl.block import Block
+from simdl.compile.identity import identity, source
 from simdl.compile.node import CONDITIONS
 
 if TYPE_CHECKING:
@@ -35,26 +36,18 @@ def digest(model: Model) -> str:
                     add(key, _plain(tensor))
             elif not name.startswith("_") and name not in ("built", "label") and _is_plain(value):
                 add(name, value)  # what a constructor keeps: the length of a window, the kind of a table
+        if isinstance(owner, Block):
+            add(*map(identity, owner.hashed()))
     graph = model.graph
     apart = (*graph.initials.values(), *graph.derivatives, *graph.crossings, *graph.resets.values(), *graph.edges)
     for node in sorted((*graph.nodes, *apart), key=lambda n: (n.path, n.kind)):
         add(node.path, node.kind, node.clock, node.delay, node.reads)
         function = getattr(node.function, "__func__", node.function)
         if node.kind not in ("formula", "hold", "sample", *CONDITIONS):
-            add(*map(_source, (function, *getattr(function, "parts", ()))))
+            add(*(source(one) if callable(one) else repr(one) for one in (function, *getattr(function, "parts", ()))))
     for region in model.regions:
         add(region.kind, region.path, region.signal, region.outputs, region.edge)
     return found.hexdigest()
-
-
-def _source(part: Any) -> str:
-    """The text of a function, or of a part of one that its class put together."""
-    if not callable(part):
-        return repr(part)
-    try:
-        return inspect.getsource(part)
-    except (OSError, TypeError):
-        return str(getattr(part, "__qualname__", ""))
 
 
 def _is_plain(value: Any) -> bool:

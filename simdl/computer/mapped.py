@@ -105,6 +105,7 @@ def _namespace(cls: type[Block], placement: Placement) -> dict[str, Any]:
 def _common(cls: type[Block], placement: Placement) -> dict[str, Any]:
     return {
         "lane_settings": _lane_settings, "lane_failures": _lane_failures, "until_ns": property(_until_ns),
+        "hashed": _hashed,
         "__reduce__": _reduce, "__module__": cls.__module__, "__doc__": cls.__doc__,
         "__qualname__": cls.__qualname__, "_mapped_from": cls,
     }  # fmt: skip
@@ -269,6 +270,13 @@ def _lane_settings(self: Any, ids: Tensor, seed: int) -> Mapping[str, Tensor]:
 def _lane_failures(self: Any, ids: Tensor, seed: int) -> Mapping[int, str]:
     placement: Placement = self._placement
     return placement.timetable.failures(ids, seed)
+
+
+def _hashed(self: Any) -> tuple[Any, ...]:
+    """What gives the times, and what the block itself computes."""
+    timetable, own = self._placement.timetable, type(self)._mapped_from
+    methods = [*own.methods("output"), *own.methods("tick")]
+    return (getattr(timetable, "scheduler", None) or timetable.computer, *(method.function for method in methods))
 
 
 def _until_ns(self: Any) -> int | None:

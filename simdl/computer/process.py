@@ -187,6 +187,9 @@ class Process(Block):
     def lane_settings(self, ids: Tensor, seed: int) -> Mapping[str, Tensor]:
         return self._history.settings(ids, seed)
 
+    def hashed(self) -> Sequence[Any]:
+        return (self._begin, self._inputs, self._outputs, self._every)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Process:
         made: Process = object.__new__(type(self))
         memo[id(self)] = made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +63,9 @@ class TaskSignals(Block):
     def lane_failures(self, ids: Tensor, seed: int) -> Mapping[int, str]:
         observed: Observed = vars(self)["_observed"]
         return observed.failures(ids, seed)
+
+    def hashed(self) -> Sequence[Any]:
+        return (vars(self)["_observed"].computer, vars(self)["_task"])
 
     @property
     def until_ns(self) -> int | None:
