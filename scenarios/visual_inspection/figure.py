@@ -29,8 +29,9 @@ def rates(points: Sequence[Point], path: Path) -> None:
     from matplotlib.figure import Figure
 
     page = Figure(figsize=(9, 10.5), layout="constrained")
-    axes = page.subplots(4, 2, sharex="col", sharey="row")
-    for column, sweep in enumerate(HEADS):
+    sweeps = [sweep for sweep in HEADS if any(p.sweep == sweep for p in points)]
+    axes = page.subplots(4, len(sweeps), sharex="col", sharey="row", squeeze=False)
+    for column, sweep in enumerate(sweeps):
         line = [p for p in points if p.sweep == sweep and p.order == "fifo"]
         x = [p.at for p in line]
         _banded(axes[0, column], x, [p.late() for p in line], "^-", LATE, "first come, first served")
@@ -48,8 +49,9 @@ def rates(points: Sequence[Point], path: Path) -> None:
                                 "good parts thrown away, %", "good parts a minute")):  # fmt: skip
         axes[row, 0].set_ylabel(text)
         axes[row, 0].set_ylim(bottom=0)
-    for column, (sweep, fixed) in enumerate((("load", f"{FLOW:g} parts a second"), ("flow", f"load {LOAD:g}"))):
-        axes[0, column].set_title(fixed, fontsize=10)
+    fixed = {"load": f"{FLOW:g} parts a second", "flow": f"load {LOAD:g}"}
+    for column, sweep in enumerate(sweeps):
+        axes[0, column].set_title(fixed[sweep], fontsize=10)
         axes[3, column].set_xlabel(HEADS[sweep])
     axes[0, 0].legend(frameon=False, fontsize=8)
     axes[1, 0].legend(frameon=False, fontsize=8)
