@@ -69,7 +69,7 @@ def figure(found: Transfer, path: Path) -> None:
                           color=COLOURS.get(name), alpha=0.15, linewidth=0)  # fmt: skip
         axis.plot(x, [100 * p.median for p in points], "o-", color=COLOURS.get(name), label=name, markersize=4)
     axis.axhline(100 * found.untrained, color="0.3", linestyle=":", linewidth=1)
-    axis.annotate("no label at all", (axis.get_xlim()[1], 100 * found.untrained), ha="right", va="bottom", fontsize=8)
+    axis.annotate("no label at all", (300, 100 * found.untrained), ha="center", va="bottom", fontsize=8)
     axis.set_xscale("log")
     axis.set_yscale("log")
     axis.set_xlabel("labelled pictures of the new part")
