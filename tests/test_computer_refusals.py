@@ -24,6 +24,7 @@ from simdl.computer import (
     Loss,
     Measured,
     Mixture,
+    Process,
     Processor,
     Raise,
     Read,
@@ -287,3 +288,17 @@ def test_a_network_is_not_run_at_another_rate_than_its_card_says() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         slow.on(Learnt(period="40 ms", allow_rate=True), horizon=1)
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ({"inputs": ["t"]}, "port 't': the block's own"),
+        ({"inputs": ["due"]}, "port 'due': the block's own"),
+        ({"inputs": ["n"], "outputs": ["n"]}, "port 'n': an input and an output"),
+        ({"outputs": ["n"], "every": 0}, "every=0"),
+    ],
+)
+def test_ports_of_a_process_have_names_of_their_own(given: dict[str, Any], what: str) -> None:
+    with pytest.raises(ModelError, match=what):
+        Process(lambda env, ports: None, **given)

@@ -23,6 +23,8 @@ from simdl.methods import Hit, reading
 from simdl.port import Port
 from simdl.random import stream_key
 
+OWN = ("t", "dt", "next", "entry", "due", "begun", "lane", "of_seed", "wake")
+"""Names that no port of a process may have."""
 Start = Callable[[simpy.Environment, "Ports"], Any]
 
 
@@ -169,7 +171,12 @@ class Process(Block):
                 return object.__new__(cls)
             if not callable(start):
                 raise ModelError(cls.__name__, f"{start!r}", "a function of a SimPy environment and ports")
-            body = _namespace(_declared(inputs, Input), _declared(outputs, Output))
+            ins, outs = _declared(inputs, Input), _declared(outputs, Output)
+            for name in [*ins, *outs]:
+                if name in OWN or name in ins and name in outs:
+                    why = "the block's own" if name in OWN else "an input and an output"
+                    raise ModelError(f"{cls.__name__}: port {name!r}", why, "another name")
+            body = _namespace(ins, outs)
             kind = type(cls)
             named = {name: getattr(cls, name) for name in ("__doc__", "__module__", "__qualname__")}
             return object.__new__(kind(cls.__name__, (cls,), {**body, **named, "_made_from": cls}))
@@ -178,7 +185,7 @@ class Process(Block):
             ins, outs = _declared(inputs, Input), _declared(outputs, Output)
             first = {name: plain(torch.as_tensor(one.initial).expand(one.shape or ())) for name, one in outs.items()}
             wake = 0 if every is None else nanoseconds(every, f"{self}: every")
-            if wake < 0:
+            if every is not None and wake < 1:
                 raise ModelError(str(self), f"every={every!r}", "a positive time")
             vars(self).update(_begin=start, _inputs=tuple(ins), _outputs=tuple(outs), _first=first, _every=wake)
             vars(self).update(_history=History(lambda lane, seed: _Lane(self, lane, seed)))
