@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from scipy.linalg import expm
 
-from simdl import RK4, Block, Diagram, Output, State, derivative, simulate
+from simdl import RK4, Block, Diagram, Output, State, derivative, linearise, simulate
+from simdl.blocks import CartPole
 from simdl.errors import ModelError, UsageError
-from simdl.scenarios.latency_budget import page
+from simdl.scenarios.latency_budget import linear, page
 from simdl.scenarios.latency_budget.__main__ import main
 from simdl.scenarios.latency_budget.cost import FORCE, STATES, Cost
 from simdl.scenarios.latency_budget.loop import Balance
@@ -204,3 +206,29 @@ def test_wrong_arguments_are_refused_in_words(
 def test_machines_that_cannot_be_are_refused(given: dict[str, float], said: str) -> None:
     with pytest.raises(ModelError, match=said):
         machine(**given)
+
+
+def test_the_delay_margin_is_that_of_a_loop_stepped_by_the_millisecond() -> None:
+    """x held over 1 ms steps; every 20 ms u = K x is queued, and acts so many milliseconds later."""
+    K = linear.gain()
+    plant = linearise(CartPole(), [0.0] * 4, [0.0])
+    flow = expm(np.block([[plant.A.numpy(), plant.B.numpy()], [np.zeros((1, 5))]]) * 1e-3)
+
+    def grows(delay: int) -> bool:
+        held = -(-delay // 20) + 1  # the force that acts, and those on their way
+        total = np.eye(4 + held)
+        for k in range(20):
+            step = np.eye(4 + held)
+            if k == 0:  # a new one at the end of the queue
+                step[4:] = np.roll(np.eye(4 + held)[4:], -1, axis=0)
+                step[-1] = 0.0
+                step[-1, :4] = K.numpy()
+            acts = held - 1 - (delay - k + 19) // 20 if delay > k else held - 1
+            move = np.eye(4 + held)
+            move[:4, :4], move[:4, 4 + acts] = flow[:4, :4], flow[:4, 4]
+            total = move @ step @ total
+        return np.abs(np.linalg.eigvals(total)).max() >= 1
+
+    first = next(delay for delay in range(1, 200) if grows(delay))
+    assert 0.05 < linear.delay_margin({}, K) < 0.12
+    assert linear.delay_margin({}, K) == pytest.approx(first / 1e3, abs=1.01e-3)

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from simdl.plot import PALETTE
 from simdl.scenarios.latency_budget.measurement import Point
 
@@ -22,10 +24,11 @@ TITLES = ("response time of the controller [ms]\n99 %, thin: median",
           "lanes in which all requirements hold [%]\nband: 95 % confidence")  # fmt: skip
 
 
-def draw(points: Sequence[Point], path: Path) -> None:
+def draw(points: Sequence[Point], path: Path, margins: Sequence[float] = ()) -> None:
     """A row for load and one for delay; a column for each of response time, cost, margin, and lanes that hold.
 
-    Triangles at the end of an axis: half of the lanes have fallen.
+    Triangles at the end of an axis: half of the lanes have fallen. margins: of the poles by linear theory, as delays
+    before inference, s; where 5 to 95 % of them lie is hatched.
     """
     from matplotlib.figure import Figure
 
@@ -39,6 +42,8 @@ def draw(points: Sequence[Point], path: Path) -> None:
         for axis in row:
             axis.set_xlabel(label)
             axis.grid(alpha=0.25)
+        if what == "sensing" and len(margins):
+            _theory(row, margins)
         row[0].legend(frameon=False)
         row[2].axhline(0, color="0.3", linewidth=0.8)
     for axis, title in zip(axes[0], TITLES):
@@ -51,6 +56,15 @@ def draw(points: Sequence[Point], path: Path) -> None:
     axes[0, 2].set_ylim(1.05 * WORST, 0.06)
     axes[0, 3].set_ylim(-4, 104)
     page.savefig(path, dpi=130)
+
+
+def _theory(row: Sequence["Axes"], margins: Sequence[float]) -> None:
+    low, middle, high = (1e3 * one for one in np.percentile(margins, (5, 50, 95)))
+    for axis in row:
+        first = axis is row[0]
+        axis.axvspan(low, high, facecolor="none", edgecolor="0.7", hatch="///", linewidth=0, zorder=0,
+                     label="linear delay margin" if first else None)  # fmt: skip
+        axis.axvline(middle, color="0.45", linewidth=0.9, linestyle=":", zorder=0)
 
 
 def _series(axes: Sequence["Axes"], x: Sequence[float], line: Sequence[Point]) -> None:

@@ -98,6 +98,8 @@ class DelayedLoop:
         """By which factor E[z z'] grows or shrinks in a period, in the long run and without noise."""
         times, odds = self._drawn(delays, chances)
         moves = [self._period(d)[0] for d in times]
+        if len(moves) == 1:
+            return float(np.abs(np.linalg.eigvals(moves[0])).max() ** 2)
         squares = sum(p * np.kron(move, move) for p, move in zip(odds, moves))
         return float(np.abs(np.linalg.eigvals(squares)).max())
 
