@@ -354,3 +354,39 @@ def test_files_that_are_no_networks_are_refused(tmp_path: Path, name: str, conte
 
 def test_describe_shows_what_is_in_the_slot() -> None:
     assert "sensor.inside" in compile_model(swap(Loop(), sensor=Exact())).describe()
+
+
+SEER = Slot("seer", inputs={"image": Input((2, 3), dtype="uint8")}, period="1 s",
+            outputs={"predicted": Output(labels=("dark", "light")), "scores": Output((2,))})  # fmt: skip
+
+
+class Looking(Diagram):
+    image = Input((2, 3), dtype="uint8")
+    seen = Output()
+
+    def __init__(self, fill: Any) -> None:
+        self.seer = SEER.place(fill)
+        self.seer.image = self.image
+        self.seen = self.seer.predicted
+
+
+def test_a_module_of_logits_fills_a_slot_for_classes() -> None:
+    class Brightness(nn.Module):
+        """The logit of light grows with the mean of a picture from 0 to 1."""
+
+        def forward(self, image: Tensor) -> Tensor:
+            mean = image.mean((1, 2)).unsqueeze(1) - 0.5
+            return torch.cat([-4.0 * mean, 4.0 * mean], 1)
+
+    for level, name in ((50, "dark"), (200, "light")):
+        image = torch.full((2, 3), level, dtype=torch.uint8)
+        run = simulate(Looking(Brightness()), until=1, inputs={"image": image}, record=["seen", "seer.scores"])
+        assert run["seen"].labels[int(run["seen"].values[0, -1])] == name
+        mean = level / 255 - 0.5
+        wanted = torch.softmax(torch.tensor([-4.0 * mean, 4.0 * mean]), 0)
+        torch.testing.assert_close(run["seer.scores"].values[0, -1].float(), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_a_module_without_a_logit_for_each_class_is_told_what_fills_the_slot() -> None:
+    with pytest.raises(NetworkError, match=r"a logit for each of dark, light\n.*Classifier\(module, labels=\('dark'"):
+        Looking(nn.Sequential(nn.Flatten(), nn.Linear(6, 3)))

@@ -71,5 +71,5 @@ def wanted(study: Scenario, quick: bool) -> Design:
     """The study's design, in its quick form if that was asked for. Raises UsageError when there is none."""
     from simdl.codesign.loop import designed
 
-    design = designed(study)
+    design = designed(study, "dataset")
     return replace(design, **design.quick) if quick else design

@@ -52,10 +52,12 @@ def codesign(
     return _Codesign(scenario, design, Path(out), seed, workers, progress, tell, shown, quick).run()
 
 
-def designed(scenario: Scenario) -> Design:
-    """The scenario's design. Raises UsageError when it has none."""
+def designed(scenario: Scenario, what: str = "codesign") -> Design:
+    """The scenario's design. Raises UsageError when it has none; what: is to be done with it."""
     if scenario.design is None:
-        raise UsageError(f"codesign {scenario.name}", "a scenario without a design", "Scenario(design=Design(...))")
+        raise UsageError(f"{what} {scenario.name}", "a scenario without a design, which says what is learnt from what",
+                         "Scenario(design=Design(...))", "in Python: campaign.dataset(folder, inputs=..., targets=...)",
+                         )  # fmt: skip
     return scenario.design
 
 

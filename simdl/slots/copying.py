@@ -49,5 +49,3 @@ def _held(values: Mapping[str, Any]) -> list[Any]:
         elif isinstance(one, list | tuple):
             waiting += list(one)
     return found
-
-

@@ -114,11 +114,36 @@ def _wrapped(slot: Slot, module: nn.Module, recurrent: bool | None = None, windo
     options: dict[str, Any] = {"period": slot.period, "rate": slot.rate}
     if window is not None:
         options["window"] = Window(window)
+    if (classes := _classes(slot)) and recurrent is False and window is None:
+        return _classifier(slot, module, classes, options)
     try:
         return cast(Declared, kind(module, inputs=dict(slot.inputs), outputs=outputs, **options))
     except NetworkError as error:
         raise NetworkError(f"slot {slot.name}", f"{type(module).__name__} does not fit: {error.found}", f"{slot}",
                            error.fix, error.names) from error  # fmt: skip
+
+
+def _classes(slot: Slot) -> tuple[str, ...]:
+    """The names of the classes, where a slot is for a classifier."""
+    predicted = slot.outputs.get("predicted")
+    return predicted.labels if predicted is not None and "scores" in slot.outputs else ()
+
+
+def _classifier(slot: Slot, module: nn.Module, labels: tuple[str, ...], options: dict[str, Any]) -> Declared:
+    """A classifier around a module that gives a logit for each class. Pictures without colour are scaled to 0 to 1."""
+    from simdl.networks import Classifier, Layout
+
+    if [len(one.shape or ()) for one in slot.inputs.values()] == [2]:
+        options = {**options, "layout": Layout("hw")}
+    try:
+        made: Any = Classifier(module, labels=labels, inputs=dict(slot.inputs), **options)
+    except NetworkError as error:
+        raise NetworkError(
+            f"slot {slot.name}", f"{type(module).__name__} does not fit: {error.found}",
+            f"{slot}: a logit for each of {', '.join(labels)}", f"fill it with simdl.networks.Classifier(module, "
+            f"labels={labels!r}, inputs=..., layout=Layout(...), period=...): {error.fix}",
+        ) from error  # fmt: skip
+    return cast(Declared, made)
 
 
 def _opened(slot: Slot, path: Path, allow_rate: bool) -> Declared:
