@@ -276,7 +276,10 @@ def _hashed(self: Any) -> tuple[Any, ...]:
     """What gives the times, and what the block itself computes."""
     timetable, own = self._placement.timetable, type(self)._mapped_from
     methods = [*own.methods("output"), *own.methods("tick")]
-    return (getattr(timetable, "scheduler", None) or timetable.computer, *(method.function for method in methods))
+    source = getattr(timetable, "scheduler", timetable)  # what computes the times, or was told them
+    computer = getattr(source, "computer", None)
+    times = source if computer is None else (computer.tasks, computer.is_live, computer.events)
+    return (times, *(method.function for method in methods))
 
 
 def _until_ns(self: Any) -> int | None:

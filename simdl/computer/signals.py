@@ -65,7 +65,7 @@ class TaskSignals(Block):
         return observed.failures(ids, seed)
 
     def hashed(self) -> Sequence[Any]:
-        return (vars(self)["_observed"].computer, vars(self)["_task"])
+        return (vars(self)["_observed"].computer.tasks, vars(self)["_task"])
 
     @property
     def until_ns(self) -> int | None:
