@@ -5,6 +5,7 @@ from __future__ import annotations
 import matplotlib
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from simdl.computer import (
     Accelerator,
@@ -21,6 +22,7 @@ from simdl.computer import (
     Sleep,
     Task,
 )
+from simdl.computer.bars import FULL, LEAST, MANY, NARROW, Bar, Bars, Style
 from simdl.computer.plot import HEIGHTS, gantt, histogram, load
 from simdl.computer.states import states
 from simdl.errors import RunError
@@ -44,12 +46,60 @@ def schedule():
 
 def test_a_gantt_chart_has_a_bar_for_each_use(schedule):
     axes = gantt(schedule, 0, "10 ms")
-    extents = [bar.get_paths()[0].get_extents() for bar in axes.collections]
+    extents = [path.get_extents() for bar in axes.collections for path in bar.get_paths()]
     found = sorted((round(e.x0, 6), round(e.x1, 6), round(e.y0 + 0.35)) for e in extents)
     assert found == [(0, 2, 1), (2, 6, 0), (5, 7, 1)]  # npu below cpu
     assert [text.get_text() for text in axes.get_yticklabels()] == ["cpu", "npu"]
     with pytest.raises(RunError, match="nothing runs"):
         gantt(schedule, "8 ms", "9 ms")
+
+
+def test_a_hundred_tasks_look_different_and_are_as_many_collections():
+    cpu = Processor("cpu", cores=4)
+    tasks = [Task(f"t{k}", cpu, period="50 ms", offset=f"{k / 2} ms", execution="0.5 ms") for k in range(100)]
+    axes = gantt(Computer(tasks).schedule("99 ms"), 0, "90 ms")
+    handles, names = axes.get_legend_handles_labels()
+    assert names == [f"t{k}" for k in range(100)] and len(axes.collections) == 100
+    assert len({(tuple(one.get_facecolor()[0]), one.get_hatch()) for one in handles}) == 100
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 10), st.integers(0, 9), st.booleans()), min_size=MANY + 9, max_size=300),
+       st.integers(0, 300))  # fmt: skip
+def test_a_row_of_many_short_bars_is_as_high_as_its_share_of_the_time(parts, low):
+    """Bars of up to 10 ns, one after the other, seen in 2000 ns: against counting every ns of each part of 10."""
+    styles, used, at, found = (Style("red"), Style("blue")), np.zeros((2, 6000)), 0, []
+    for length, gap, which in parts:
+        found.append(Bar(styles[which], at, at + length, 0.0, FULL))
+        used[int(which), at : at + length] = 1
+        at += length + gap
+    high = low + 10 * NARROW
+    bars = Bars(low, high, 1.0)
+    bars.row(0.0, bars_seen := [bar for bar in found if bar.end > low and bar.begin < high])
+    if len(bars_seen) <= MANY:
+        assert not bars.shared and sum(map(len, bars.boxes.values())) == len(bars_seen)
+        return
+    shares = used[:, low:high].reshape(2, NARROW, 10).mean(axis=2)
+    total = shares.sum(axis=0)
+    raised = np.where(total > 0, np.maximum(total, LEAST) / np.maximum(total, 1e-9), 0.0)
+    for share, style in zip(shares * raised, styles):
+        drawn = np.zeros(NARROW)
+        for first, last, below, above in bars.boxes.get((style, "share"), []):
+            assert last - first == pytest.approx(10) and 0 <= below < above <= FULL + 1e-9
+            drawn[round((first - low) / 10)] = (above - below) / FULL
+        assert np.allclose(drawn, share, rtol=0, atol=1e-9)
+
+
+def test_what_waits_in_a_crowded_row_of_a_task_is_told_from_what_runs():
+    cpu = Processor("cpu")
+    tasks = [Task("a", cpu, period="1 ms", priority=1, execution="0.3 ms"),
+             Task("b", cpu, period="1 ms", priority=2, execution="0.2 ms")]  # fmt: skip
+    axes = gantt(Computer(tasks).schedule("399 ms"), rows="tasks")
+    found = set()
+    for bar in axes.collections:
+        for box in (path.get_extents() for path in bar.get_paths()):
+            found.add((round(box.y0 + 0.4), bar.get_alpha(), round(box.height / FULL, 1)))
+    assert found == {(1, None, 0.3), (0, None, 0.2), (0, 0.4, 0.3)}  # a above b, which is ready while a runs
 
 
 def test_a_histogram_counts_every_time(schedule):

@@ -16,7 +16,7 @@
     analysis               response times and schedulability without simulating
     jitter                 the cost of linear loops with random delays, without simulating
     energy                 frequency levels, the energy of a schedule, batteries that stop a processor
-    plot                   Gantt charts, histograms, utilisation
+    plot, bars             Gantt charts, histograms, utilisation; the bars of a chart
     states, signals        when a task runs, is ready, or is blocked; that as signals of a diagram
     mapped, coupling       blocks that tasks run, in a copy of a diagram: both engines replay the times of every lane
     placement, instead     how one of them is mapped; which block a degraded job runs in place of another

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simdl.clock import Duration, nanoseconds
+from simdl.computer.bars import FULL, Bar, Bars, Style, looks, waiting
 from simdl.computer.schedule import Schedule
 from simdl.computer.states import STATES, states
 from simdl.errors import RunError
@@ -17,12 +18,14 @@ from simdl.plot import PALETTE
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from simdl.computer.job import Job
+
 PERCENTILES = (50, 95, 99)
 ROWS = ("processors", "tasks")
-HEIGHTS = {"running": 0.7, "ready": 0.4, "blocked": 0.16}  # of a bar; a row is 1
+HEIGHTS = {"running": FULL, "ready": 0.4, "blocked": 0.16}  # of a bar; a row is 1
 GREY = "0.45"
-SWITCH = "0.25"  # grey of context switches
-NARROW = 200  # a bar of less than this part of the width has an edge of its colour, a pixel, so that it is seen
+SWITCH = Style("0.25", label="context switch")
+TALL = 30  # names in a column of the legend
 
 
 def gantt(
@@ -30,6 +33,9 @@ def gantt(
     rows: str = "processors",
 ) -> Axes:  # fmt: skip
     """Who uses what when; the arrivals of jobs as triangles and missed deadlines as crosses, in the colours of tasks.
+
+    Tasks have colours, and beyond eight of them patterns too. Where a row has more than 50 bars of less than 1/200 of
+    the width, these are drawn as the share of the time that they take in each 1/200, a height.
 
     rows:
       "processors"  a row for each core, accelerator, bus and lock; a hatched bar is a job that waits for a lock, a
@@ -43,7 +49,7 @@ def gantt(
         raise RunError("gantt: rows", f"{rows!r}", "what a row is of", names=ROWS, wrong=str(rows))
     low, high = nanoseconds(begin, "begin"), schedule.until if end is None else nanoseconds(end, "end")
     tasks = list(dict.fromkeys(job.task.name for job in schedule.jobs))
-    chart = _Chart(low, high, {task: PALETTE[k % len(PALETTE)] for k, task in enumerate(tasks)})
+    chart = _Chart(low, high, looks(tasks))
     if rows == "tasks":
         return _levels(schedule, chart, axes)
     return _uses(schedule, chart, axes)
@@ -51,11 +57,11 @@ def gantt(
 
 @dataclass(frozen=True)
 class _Chart:
-    """What is drawn from when to when, ns; colours: of tasks."""
+    """What is drawn from when to when, ns; styles: of tasks."""
 
     low: int
     high: int
-    colours: Mapping[str, str]
+    styles: Mapping[str, Style]
 
     @property
     def scale(self) -> float:
@@ -65,15 +71,8 @@ class _Chart:
         """The parts (…, from, to) that are seen."""
         return [part for part in parts if part[-1] > self.low and part[-2] < self.high and part[-2] < part[-1]]
 
-    def bar(self, axes: Axes, begin: int, end: int, bottom: float, height: float, **style: Any) -> None:
-        first, last = max(begin, self.low) / self.scale, min(end, self.high) / self.scale
-        axes.broken_barh([(first, last - first)], (bottom, height), **style)
-
-    def solid(self, begin: int, end: int, colour: str) -> dict[str, Any]:
-        """The style of a bar: one that is narrow has an edge of its colour, so that it is seen."""
-        wide = (min(end, self.high) - max(begin, self.low)) * NARROW > self.high - self.low
-        edge, width, order = ("white", 0.4, 1.0) if wide else (colour, 0.8, 1.1)
-        return dict(facecolors=colour, edgecolor=edge, linewidth=width, zorder=order)
+    def bars(self) -> Bars:
+        return Bars(self.low, self.high, self.scale)
 
     def finish(self, axes: Axes, rows: Sequence[str], top: float) -> Axes:
         axes.set_yticks(range(len(rows) - 1, -1, -1), rows)
@@ -82,7 +81,11 @@ class _Chart:
         axes.set_xlabel(f"t [{_unit(self.high - self.low)[1]}]")
         axes.grid(axis="x", alpha=0.3)
         axes.set_axisbelow(True)
-        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize="small", frameon=False)
+        handles, names = axes.get_legend_handles_labels()
+        places = {task: k for k, task in enumerate(self.styles)}
+        order = sorted(range(len(names)), key=lambda k: places.get(names[k], len(places)))
+        axes.legend([handles[k] for k in order], [names[k] for k in order], ncols=1 + len(names) // TALL,
+                    loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize="small", frameon=False)  # fmt: skip
         return axes
 
     def nothing(self) -> RunError:
@@ -97,65 +100,71 @@ def _uses(schedule: Schedule, chart: _Chart, axes: Axes | None) -> Axes:
     if not any(shown.values()):
         raise chart.nothing()
     row_of = {name: len(shown) - 1 - k for k, name in enumerate(shown)}
-    axes = axes if axes is not None else _axes(1.4 + 0.55 * len(rows))
-    used: set[str] = set()
+    names = min(len(chart.styles), TALL)
+    axes = axes if axes is not None else _axes(max(1.4 + 0.55 * len(rows), 0.18 * names), len(chart.styles) // TALL)
+    bars = chart.bars()
     for name, parts in shown.items():
+        found = []
         for tasks_of, a, b in parts:
-            for k, task in enumerate(tasks_of or ("context switch",)):
-                height = 0.7 / max(1, len(tasks_of))
-                style = chart.solid(a, b, chart.colours.get(task, SWITCH))
-                chart.bar(axes, a, b, row_of[name] - 0.35 + k * height, height,
-                          label=task if task not in used else None, **style)  # fmt: skip
-                used.add(task)
+            part = 1 / max(1, len(tasks_of))
+            styles = [chart.styles[task] for task in tasks_of] or [SWITCH]
+            found += [Bar(style, a, b, k * part * FULL, part * FULL, part) for k, style in enumerate(styles)]
+        bars.row(row_of[name] - 0.35, found)
     for job, name, a, b in chart.within(schedule.waits):
-        chart.bar(axes, a, b, row_of[name] - 0.45, 0.25, **_hatched(chart.colours[job.task.name]))
+        bars.add(row_of[name] - 0.45, Bar(waiting(chart.styles[job.task.name].colour), a, b, 0.0, 0.25))
+    bars.draw(axes)
     top = len(shown) - 0.4
-    _marks(schedule, chart, axes, dict.fromkeys(chart.colours, (top, top + 0.3)))
+    _marks(schedule, chart, axes, dict.fromkeys(chart.styles, (top, top + 0.3)))
     return chart.finish(axes, list(shown), top + 0.6)
 
 
 def _levels(schedule: Schedule, chart: _Chart, axes: Axes | None) -> Axes:
     """A row for each task, at three levels; its arrivals and misses above it."""
-    shown = {task: chart.within(parts) for task, parts in states(schedule).items() if task in chart.colours}
+    shown = {task: chart.within(parts) for task, parts in states(schedule).items() if task in chart.styles}
     if not any(shown.values()):
         raise chart.nothing()
     axes = axes if axes is not None else _axes(1.4 + 0.7 * len(shown))
     row_of = {task: len(shown) - 1 - k for k, task in enumerate(shown)}
+    bars = chart.bars()
     for task, parts in shown.items():
-        colour = chart.colours[task]
-        for state, a, b in parts:
-            style = chart.solid(a, b, colour)
-            if state == "ready":
-                style |= dict(alpha=0.4)
-            elif state == "blocked":
-                style = _hatched(colour)
-            chart.bar(axes, a, b, row_of[task] - 0.4, HEIGHTS[state], **style)
-    looks: list[dict[str, Any]] = [dict(facecolors=GREY), dict(facecolors=GREY, alpha=0.4), _hatched(GREY)]
-    for state, look in zip(STATES, looks):
-        axes.broken_barh([], (0, 0), label=state, **look)
+        looks_of = _states(chart.styles[task].colour)
+        bars.row(row_of[task] - 0.4, [Bar(looks_of[state], a, b, 0.0, HEIGHTS[state]) for state, a, b in parts])
+    bars.draw(axes)
+    for state, style in _states(GREY).items():
+        face = "white" if style.empty else style.colour
+        axes.broken_barh([], (0, 0), facecolors=face, edgecolor=style.colour, hatch=style.hatch or None,
+                         alpha=style.alpha, label=state)  # fmt: skip
     _marks(schedule, chart, axes, {task: (row + 0.42, row + 0.42) for task, row in row_of.items()})
     return chart.finish(axes, list(shown), len(shown) - 0.3)
 
 
-def _hatched(colour: str) -> dict[str, Any]:
-    return dict(facecolors="white", hatch="////", edgecolor=colour, linewidth=0.8)
+def _states(colour: str) -> dict[str, Style]:
+    return dict(zip(STATES, (Style(colour), Style(colour, alpha=0.4), waiting(colour))))
 
 
 def _marks(schedule: Schedule, chart: _Chart, axes: Axes, at: Mapping[str, tuple[float, float]]) -> None:
     """Arrivals and missed deadlines of each task, at these heights."""
-    low, high, scale = chart.low, chart.high, chart.scale
-    for task, colour in chart.colours.items():
-        mine = [job.arrival / scale for job in schedule.of(task) if low <= job.arrival < high]
-        axes.plot(mine, [at[task][0]] * len(mine), "v", color=colour, markersize=5, clip_on=False)
-    missed = [(job.deadline, job.task.name) for job in schedule.jobs
-              if job.deadline is not None and low <= job.deadline < high
-              and (job.status in ("missed", "killed") or (job.end is None and job.deadline < schedule.until
-                                                           and job.status != "skipped"))]  # fmt: skip
+    arrivals: dict[str, list[float]] = {task: [] for task in chart.styles}
+    missed: dict[str, list[float]] = {}
+    for job in schedule.jobs:
+        if chart.low <= job.arrival < chart.high:
+            arrivals[job.task.name].append(job.arrival / chart.scale)
+        if job.deadline is not None and chart.low <= job.deadline < chart.high and _missed(job, schedule.until):
+            missed.setdefault(job.task.name, []).append(job.deadline / chart.scale)
+    for task, times in arrivals.items():
+        style = chart.styles[task]
+        face = "white" if style.hatch else style.colour  # as on its bars, where it has a pattern
+        axes.plot(times, [at[task][0]] * len(times), "v", color=style.colour, markerfacecolor=face, markersize=5,
+                  clip_on=False)  # fmt: skip
     if missed:
         axes.plot([], [], "x", color="black", markersize=6, label="deadline missed")
-    for task in dict.fromkeys(name for _, name in missed):
-        late = [deadline / scale for deadline, name in missed if name == task]
-        axes.plot(late, [at[task][1]] * len(late), "x", color=chart.colours[task], markersize=6)
+    for task, times in missed.items():
+        axes.plot(times, [at[task][1]] * len(times), "x", color=chart.styles[task].colour, markersize=6)
+
+
+def _missed(job: Job, until: int) -> bool:
+    late = job.end is None and job.deadline is not None and job.deadline < until and job.status != "skipped"
+    return job.status in ("missed", "killed") or late
 
 
 def _cores(schedule: Schedule) -> list[tuple[str, list[tuple[tuple[str, ...], int, int]]]]:
@@ -236,8 +245,9 @@ def _unit(span: int) -> tuple[float, str]:
     return 1.0, "ns"
 
 
-def _axes(height: float) -> Axes:
+def _axes(height: float, columns: int = 0) -> Axes:
+    """A picture; columns: of a legend, beyond one."""
     import matplotlib.pyplot as plt
 
-    _, axes = plt.subplots(figsize=(8.0, height), layout="constrained")
+    _, axes = plt.subplots(figsize=(8.0 + columns, height), layout="constrained")
     return axes
