@@ -75,8 +75,8 @@ class Spread:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_jobs_without_duration_are_bit_equal_to_the_loop_without_a_computer(engine: str) -> None:
-    every = 0.02 if engine == "native" else 0.005  # between instants the two native loops interpolate differently
+@pytest.mark.parametrize("every", [0.005, 0.0033])
+def test_jobs_without_duration_are_bit_equal_to_the_loop_without_a_computer(every: float, engine: str) -> None:
     plain = simulate(Loop(), until=2, every=every, engine=engine)
     mapped = simulate(regular("pi", 200, 0).on(Loop(), horizon=3), until=2, every=every, engine=engine)
     assert torch.equal(plain["y"].values, mapped["y"].values)

@@ -197,7 +197,8 @@ class Walk:
                 step, end = crossed.step, crossed.end
                 reached = reached & ~crossed.lanes
             due = reached & (self.event <= goal) & (target == self.event)
-            self._record(step, end.detach(), good, due if crossed is None else due | crossed.lanes)
+            jumps = due if crossed is None else due | crossed.lanes
+            self._record(step, torch.where(jumps, end - self.tau, h).detach(), end.detach(), good, jumps)
             self._accept(step, end, good)
             fresh = fresh & ~good
             if crossed is not None and self.guarded is not None:
@@ -263,29 +264,29 @@ class Walk:
         self.h = torch.where(lanes, h, self.h)
         self.norm = torch.where(lanes, 1.0, self.norm)
 
-    def _record(self, step: Step, end: Tensor, good: Tensor, jumps: Tensor) -> None:
-        """Record within a step; at its end only where the lane goes on from there as it is."""
+    def _record(self, step: Step, h: Tensor, end: Tensor, good: Tensor, jumps: Tensor) -> None:
+        """Record within a step of size h. A time of the grid at its end waits for what happens there to these lanes."""
         grid = self.segments.recorder.grid(self.span.start, self.span.end)
         if not grid:
             return
         tau = self.tau.detach()
         first, final = float(tau[good].min()) if bool(good.any()) else 0.0, float(end.max())
-        jumping = bool(jumps.any())
         skip = max(0, math.floor((self.span.start + first * SECOND - grid.start) / grid.step))
         for ns in grid[skip:]:
             at = (ns - self.span.start) / SECOND
             if at > final:
                 break
             mask = good & (tau < at) & (at <= end)
-            if jumping and bool((here := mask & jumps & (at == end)).any()):
+            theta = ((at - tau) / torch.where(mask, h, 1.0)).clamp(0.0, 1.0)
+            here = mask & ((theta == 1) | (jumps & (end == at)))
+            if bool(here.any()):
                 self.unshown[ns] = self.unshown.get(ns, False) | here
                 mask = mask & ~here
             if bool(mask.any()):
-                theta = ((at - tau) / torch.where(mask, (end - tau), 1.0)).clamp(0.0, 1.0)
                 self.span.record(ns, step.at(theta), mask)
 
     def _show(self, lanes: Tensor) -> None:
-        """Record where lanes are, at a time of the grid at which something has happened to them."""
+        """Record where lanes are, if that is a time of the grid and not recorded yet."""
         for ns, there in list(self.unshown.items()):
             now = there & lanes
             if bool(now.any()):

@@ -17,7 +17,7 @@ typedef struct {
     int reason, slope;
     int count[GUARDS + 1];
     double value[GUARDS + 1];
-    _Bool armed[GUARDS + 1], fresh[GUARDS + 1];
+    _Bool armed[GUARDS + 1], fresh[GUARDS + 1], unshown;
 } walk;
 
 #define INSIDE ARGUMENTS, walk *restrict w
@@ -244,11 +244,12 @@ static void restart(INSIDE)
 #endif
 }
 
-/* Record where the lane is, if that is a time of the grid at which something has happened to it. */
+/* Record where the lane is, if that is a time of the grid and not recorded yet. */
 static void show(INSIDE, int64_t *next)
 {
-    if (*next >= w->end || (double)(*next - w->start) / 1e9 != tau) return;
-    at = tau;
+    if (!w->unshown) return;
+    w->unshown = 0;
+    at = (double)(*next - w->start) / 1e9;
     theta = 0;
     t = (double)*next / 1e9;
     p_within(PASS);
@@ -346,13 +347,20 @@ static void to(INSIDE, double goal, double whole, int64_t *next)
         if (good) {
             for (; *next < w->end; *next += c->grid) {
                 at = (double)(*next - w->start) / 1e9;
-                if (!(at <= end) || (at == end && (crossed || due))) break;
+                if (at == w->event) {
+                    w->unshown = due;
+                    break;
+                }
+                if (!(h > 0 && at <= tau + h)) break;
+                theta = (at - tau) / h;
+                if (theta == 1.0 || (crossed && at == end)) { /* after what happens there */
+                    w->unshown = 1;
+                    break;
+                }
 #if STATES
                 if (!had_dense) p_dense(PASS);
 #endif
                 had_dense = 1;
-                theta = end > tau ? (at - tau) / (end - tau) : 0;
-                theta = theta > 1 ? 1 : theta;
                 t = (double)*next / 1e9;
                 p_within(PASS);
                 for (int n = 0; n < KEYS; n++) column[n]++;
