@@ -6,8 +6,10 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
-from simdl import Block, Diagram, Input, Output, State, derivative, simulate, tick
+from simdl import Block, Diagram, Input, Network, Output, Simulator, State, derivative, simulate, tick
 from simdl.computer import (
     Compute,
     Computer,
@@ -204,6 +206,44 @@ def test_the_blocks_of_a_job_go_on_with_what_the_small_one_computed(engine, live
     made = computer(runs=["see"], late=Degrade("1 ms", recover=2, instead={"see.net": other}))
     found = run(made.on(Seeing(inside), horizon="100 ms", live=live), engine=engine, record=["y"])
     assert shows(found["y"], [(15, 2000), (16, -2060), (21, -4080), (32, 4120), (55, 6160), (56, -6220)])
+
+
+class Networks(Diagram):
+    y = Output()
+
+    def __init__(self) -> None:
+        torch.manual_seed(3)
+        self.ramp = Ramp()
+        for name, inside in (("full", nn.Sequential(nn.Linear(1, 64), nn.Tanh(), nn.Linear(64, 1))),
+                             ("small", nn.Linear(1, 1))):  # fmt: skip
+            block = Network(inside.double(), period="10 ms", inputs=("u",), outputs=("y",))
+            setattr(self, name, block)
+            block.u = self.ramp.x
+        self.y = self.full.y
+
+
+@pytest.mark.parametrize("engine, live", WAYS)
+def test_a_degraded_job_shows_what_the_small_network_says_of_its_inputs(engine, live):
+    model = Networks()
+    full, small = model.full.module, model.small.module
+    found = run(computer().on(model, horizon="100 ms", live=live), engine=engine, record=["y"], dtype=torch.float64)
+    jobs = [(15, full, 0), (16, small, 15), (21, small, 20), (32, full, 30), (55, full, 40), (56, small, 55)]
+    with torch.no_grad():
+        assert shows(found["y"], [(at, float(net(torch.tensor([u]).double()))) for at, net, u in jobs])
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_snapshot_holds_which_of_the_two_a_job_ran(live):
+    model = computer().on(Loop(), horizon="100 ms", live=live)
+    sim = Simulator(model, lanes=2)
+    sim.run_until("15.5 ms")  # a degraded job is under way
+    snapshot, shown = sim.snapshot(), []
+    for _ in range(2):
+        for until in ("16.5 ms", "57 ms"):
+            sim.run_until(until)
+            shown.append(sim[model.full.y].tolist())
+        sim.restore(snapshot)
+    assert shown[:2] == shown[2:] == [[-1015.0] * 2, [-3055.0] * 2]
 
 
 def test_a_live_body_reads_what_its_own_job_computed():
