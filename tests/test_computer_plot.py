@@ -107,6 +107,10 @@ def test_a_histogram_counts_every_time(schedule):
     assert sum(patch.get_height() for patch in axes.patches) == len(schedule.responses("control")) == 4
     with pytest.raises(RunError, match="no times"):
         histogram(np.array([]), "response")
+    with pytest.raises(RunError, match=r"(?s)histogram of response: 'control'.*schedule.responses"):
+        histogram("control", "response")
+    with pytest.raises(RunError, match="a schedule"):
+        gantt(Computer([Task("a", Processor("cpu"), period="5 ms", execution="2 ms")]))
 
 
 def test_load_shows_use_and_misses(schedule):

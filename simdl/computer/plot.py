@@ -45,6 +45,8 @@ def gantt(
 
     Raises RunError for an interval in which nothing happens, and for other rows.
     """
+    if not isinstance(schedule, Schedule):
+        raise RunError("gantt", f"{schedule!r}", "a schedule", 'computer.schedule("1 s"), or schedule_of(diagram)')
     if rows not in ROWS:
         raise RunError("gantt: rows", f"{rows!r}", "what a row is of", names=ROWS, wrong=str(rows))
     low, high = nanoseconds(begin, "begin"), schedule.until if end is None else nanoseconds(end, "end")
@@ -197,7 +199,10 @@ def histogram(times: Any, name: str, axes: Axes | None = None, limit: int | None
 
     For `schedule.responses(task)`, or an element of `schedule.ages(block)`. Raises RunError when there are none.
     """
-    times = np.asarray(times, dtype=np.int64)
+    try:
+        times = np.asarray(times, dtype=np.int64)
+    except (TypeError, ValueError):
+        raise RunError(f"histogram of {name}", f"{times!r}", "times, ns", "schedule.responses(task)") from None
     if not len(times):
         raise RunError(f"histogram of {name}", "no times", "at least one job or message that ended")
     scale, unit = _unit(int(times.max()))
