@@ -318,6 +318,8 @@ def test_a_task_that_reads_what_another_one_runs_is_refused() -> None:
         simulate(Computer(tasks, live=True).on(loop()), until=0.1)
     with pytest.raises(ModelError, match="a diagram on a computer"):
         schedule_of(loop())
+    with pytest.raises(ModelError, match="lane 0, seed 0"):
+        schedule_of(loaded().on(loop(), live=True))  # nothing has run yet
 
 
 def test_histories_are_kept_as_long_as_the_simulators_of_their_lanes() -> None:

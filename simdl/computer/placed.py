@@ -37,9 +37,10 @@ def schedule_of(diagram: Declared, lane: int = 0, seed: int = 0) -> Schedule:
         assert isinstance(known, Schedule)
         return known
     assert isinstance(timetable, Live)
-    track = timetable.history.tracks.get((lane, seed))
+    users = timetable.history.users  # lanes of runs; compiling tries a lane too
+    track = timetable.history.tracks.get((lane, seed)) if (lane, seed) in users else None
     program = None if track is None else track.program or track.failed
     if not isinstance(program, LiveLane):
-        ran = sorted(timetable.history.tracks)
+        ran = sorted(users)
         raise ModelError("schedule_of", f"lane {lane}, seed {seed}", "one that has run", names=list(map(str, ran)))
     return program.kernel.schedule()
