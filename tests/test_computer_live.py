@@ -26,7 +26,7 @@ from simdl.computer import (
 )
 from simdl.computer.accelerator import Accelerator
 from simdl.engine.simulator import Simulator
-from simdl.errors import ModelError, RunError
+from simdl.errors import LoweringError, ModelError, RunError
 from tests.computer_loop import Lag, Loop
 
 STEP = RK4(max_step="10 ms")
@@ -336,3 +336,9 @@ def test_histories_are_kept_as_long_as_the_simulators_of_their_lanes() -> None:
     del first, snapshot
     simulate(model, until=0.1, lanes=1, seed=4)
     assert sorted(history.tracks) == [(0, 4)]
+
+
+def test_the_native_engine_says_why_it_does_not_run_a_live_computer() -> None:
+    with pytest.raises(LoweringError, match="programs of their own in Python"):
+        simulate(loaded().on(loop(), live=True), until=0.1, engine="native")
+    assert "programs of their own" in simulate(loaded().on(loop(), live=True), until=0.1, engine="auto").why

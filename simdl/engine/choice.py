@@ -41,6 +41,9 @@ def why_not(simulator: Simulator) -> str:
         return "gradients through crossings, hits and edges of single lanes"
     if simulator.setup.device.type != "cpu":
         return f"the device {simulator.setup.device}"
+    alone = next((node.block for node in simulator.model.graph.nodes if node.few), None)
+    if alone is not None:
+        return f"{alone}, whose lanes run programs of their own in Python, as live computers and processes do"
     return ""
 
 
