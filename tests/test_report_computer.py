@@ -68,10 +68,11 @@ def test_jobs_and_use_are_those_of_the_schedule_of_that_lane(case) -> None:
 
 
 def test_charts_show_the_slowest_job(case) -> None:
-    _, _, section = case
+    scenario, _, section = case
     titles = [part.title for part in section.parts if hasattr(part, "svg")]
+    states = [] if scenario.computer.is_live else ["What tasks do"]  # a live lane cannot run again without its loop
     assert [title.partition(",")[0] for title in titles] == [
-        "Who uses what", "What tasks do", "Response times of control"
+        "Who uses what", *states, "Response times of control"
     ]  # fmt: skip
     begin, end = (float(x) for x in titles[0].split("lane 1, ")[1].removesuffix(" s").split(" to "))
     job = max(busy().schedule(0.6, seed=4, lane=1).jobs, key=lambda one: (one.end or 0) - one.arrival)

@@ -23,7 +23,8 @@ def states(schedule: Schedule) -> dict[str, list[tuple[str, int, int]]]:
     its jobs wait for something else: an accelerator, a lock, a mailbox, an event, or the end of a `Sleep`.
 
     A schedule does not keep who was ready, so that thousands of lanes need not; the lane's computer runs again instead.
-    Raises RunError when its jobs then end at other times, as those of bodies with a memory of their own may.
+    Raises RunError when its jobs then end at other times, as those of bodies with a memory of their own may, and for a
+    lane of a live computer, which cannot run again without its loop.
 
     >>> from simdl.computer import Computer, Processor, Task
     >>> cpu = Processor("cpu")
@@ -56,6 +57,9 @@ def _running(schedule: Schedule) -> dict[str, list[Span]]:
 def _watched(schedule: Schedule) -> dict[str, tuple[list[Span], list[Span]]]:
     """Task -> when it has a job under way, and when one is on a core or could be, seen in a second run."""
     before = schedule.jobs[0].kernel
+    if before.live and not before.log:
+        raise RunError("states", "a computer that ran beside a loop, whose lanes keep no log of what they were told",
+                       "a computer whose times are known before", 'gantt(schedule, rows="processors")')  # fmt: skip
     kernel = Kernel(before.computer, before.seed, before.lane, before.live)
     changes: dict[str, list[tuple[int, bool, bool]]] = {name: [] for name in kernel.queues}
 
