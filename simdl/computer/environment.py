@@ -12,7 +12,7 @@ from simpy.events import NORMAL, EventPriority
 from simdl.clock import FOREVER, SECOND
 from simdl.errors import LaneError
 
-MOST = 100_000  # events at one time
+MOST = 100_000  # events or steps at one time
 
 
 class Environment(simpy.Environment):

@@ -14,6 +14,7 @@ from simdl.computer.accelerator import Accelerator
 from simdl.computer.bus import Bus
 from simdl.computer.cores import Cores
 from simdl.computer.energy import Battery, Meter
+from simdl.computer.environment import MOST
 from simdl.computer.instructions import (
     Acquire,
     Compute,
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from simdl.computer.edge import Edge
 
 
-MOST = 100_000  # steps at one time
 LOOKS = 1000  # reads in a row of a live job, each 1 ns after the other
 
 

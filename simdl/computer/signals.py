@@ -14,7 +14,7 @@ from torch import Tensor
 from simdl.block import Block
 from simdl.clock import SECOND
 from simdl.computer.mapped import NEVER, entry, in_seconds
-from simdl.computer.states import states
+from simdl.computer.states import STATES as ACTIVE, states
 from simdl.computer.timetable import SPARE, first, waits
 from simdl.declarations import Output, Param, State
 from simdl.diagram import Diagram
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Columns = dict[str, NDArray[Any]]
 
-STATES = ("idle", "blocked", "ready", "running")
+STATES = ("idle", *reversed(ACTIVE))
 """Idle: no job. Blocked: each waits for an accelerator, a lock, a message. Ready: one waits for a core."""
 
 
@@ -141,8 +141,6 @@ def _changes(schedule: Schedule, task: str, spans: list[tuple[str, int, int]]) -
     for name, begin, end in spans:
         state[begin] = STATES.index(name)
         state.setdefault(end, 0)
-    for name, begin, _ in spans:
-        state[begin] = STATES.index(name)
     jobs = schedule.of(task)
     ended = sorted((job.end, (job.end - job.arrival) / SECOND) for job in jobs
                    if job.end is not None and job.end <= schedule.until and job.status != "killed")  # fmt: skip

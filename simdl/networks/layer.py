@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from torch import Tensor, nn
@@ -12,6 +11,7 @@ from simdl.block import Block
 from simdl.declarations import Input, Output
 from simdl.methods import Tick, reading
 from simdl.networks.call import Call, Mode
+from simdl.networks.copying import with_its_class
 from simdl.networks.ports import run_dtype
 
 Body = Callable[..., tuple[Tensor, ...]]
@@ -56,12 +56,7 @@ class Layer(Block):
         return {name: value.to(device=given[0].device, dtype=dtype if value.is_floating_point() else value.dtype)
                 for name, value in zip(outs, found)}  # fmt: skip
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Layer:
-        made = object.__new__(type(self))
-        memo[id(self)] = made
-        for name, value in vars(self).items():
-            vars(made)[name] = deepcopy(value, memo)
-        return made
+    __deepcopy__ = with_its_class
 
     def __reduce__(self) -> Any:
         return _remade, (self._made_from, *self._ports), self.__getstate__()

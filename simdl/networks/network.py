@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 import torch
@@ -13,6 +12,7 @@ from simdl.block import Block
 from simdl.clock import Duration
 from simdl.errors import NetworkError
 from simdl.networks.call import Call, Mode, is_traced, kind_of
+from simdl.networks.copying import with_its_class
 from simdl.networks.guard import check_card
 from simdl.networks.layers import refuse_dropout, static_lanes, tapped
 from simdl.networks.layout import Layout
@@ -283,13 +283,7 @@ class Network(_Options):
             for index, (name, value) in enumerate(found.items())
         }
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """A copy with the same class; the module is copied too unless `memo` holds it."""
-        made = object.__new__(type(self))
-        memo[id(self)] = made
-        for name, value in vars(self).items():
-            vars(made)[name] = deepcopy(value, memo)
-        return made
+    __deepcopy__ = with_its_class
 
     def __reduce__(self) -> Any:
         return _remade, (vars(type(self))["_made_from"], self._plan), self.__getstate__()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy, deepcopy
+from copy import copy
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
@@ -17,6 +17,7 @@ from simdl.errors import NetworkError
 from simdl.iterate import repeat
 from simdl.methods import Tick, reading
 from simdl.networks.call import is_traced
+from simdl.networks.copying import with_its_class
 from simdl.networks.network import Network
 from simdl.networks.ports import check_free, run_dtype
 
@@ -128,12 +129,7 @@ class Resampled(Block):
             return held
         return torch.where(part >= 1.0, now, (1.0 - part) * before + part * now)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Resampled:
-        made = object.__new__(type(self))
-        memo[id(self)] = made
-        for name, value in vars(self).items():
-            vars(made)[name] = deepcopy(value, memo)
-        return made
+    __deepcopy__ = with_its_class
 
     def __reduce__(self) -> Any:
         return _remade, (self._made_from, self.network), self.__getstate__()
